@@ -1,0 +1,159 @@
+"""What a stack declares about a job: the part of its configuration that the scheduler acts on.
+
+The Pulumi program validates a declaration at preview and hands it to the scheduler as an application
+setting; the scheduler reconciles it into the table ``jobs`` at its next tick. So a schedule changes
+without a rebuild, and a deployment needs no access to the tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+SETTING_PREFIX = "JOB__"
+"""Each declared job is one environment variable of the scheduler, ``JOB__0``, ``JOB__1`` and so on."""
+
+CRON_FIELDS = 5
+
+
+class CatchUp(StrEnum):
+    """What becomes of fire times that passed while nothing could run."""
+
+    LATEST = "latest"
+    """One run covers all that was missed."""
+    ALL = "all"
+    """One run for each fire time, oldest first."""
+    NONE = "none"
+    """Nothing runs before the next fire time; that run's window still begins at the watermark."""
+
+
+class Overlap(StrEnum):
+    """What happens when a job is due while a run of it is still going."""
+
+    SKIP = "skip"
+    """The fire time is recorded as a skipped run."""
+    QUEUE = "queue"
+    """One further run waits until the present one has ended."""
+
+
+def _five_fields(expression: str) -> str:
+    fields = expression.split()
+    if len(fields) != CRON_FIELDS:
+        raise ValueError(
+            f"a cron expression has five fields (minute, hour, day of month, month, day of week), "
+            f"not {len(fields)}"
+        )
+    try:
+        CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise ValueError(f"a valid five-field cron expression such as '0 6 * * *'; {error}") from error
+    return " ".join(fields)
+
+
+def _known_zone(name: str) -> str:
+    # ZoneInfo also opens names such as 'posixrules' or a path's parts; the list is what IANA names.
+    if name not in available_timezones():
+        raise ValueError("an IANA time zone such as 'UTC' or 'Europe/Berlin'")
+    return name
+
+
+def _positive(duration: timedelta) -> timedelta:
+    if duration <= timedelta(0):
+        raise ValueError("a duration above zero such as 'PT10M' or 'P1D'")
+    return duration
+
+
+PositiveDuration = Annotated[timedelta, AfterValidator(_positive)]
+
+
+class Declaration(BaseModel):
+    """Base of what people write in configuration: unknown keys are errors, keys are camelCase."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class JobOptions(Declaration):
+    """How a job is scheduled. Durations are ISO 8601 (``PT10M``) and times carry an offset.
+
+    Args:
+        schedule: cron expression of five fields, evaluated in ``time_zone``.
+        time_zone: IANA name. A fire time in the hour that is skipped when clocks go forward happens
+            once, right after it; one in the doubled hour happens once.
+        start: where the first run's window begins: the watermark of a job that never ran.
+        lag: how far a window's upper bound stays behind the fire time, for data that arrives late.
+        max_window: longest window that one run loads; a longer gap is loaded in several runs, each
+            started as soon as the one before it has succeeded. Without it, one run loads it all.
+        catch_up: see :class:`CatchUp`.
+        overlap: see :class:`Overlap`.
+        start_deadline: a started container that has not claimed its run by then has failed.
+        run_deadline: a run that is still going by then is stopped.
+        max_attempts: how often one run is tried in all.
+        retry_delay: wait before the second attempt; doubled for each further one, with jitter.
+        paused: whether a job that is new to the table starts paused. Later changes have no effect:
+            pausing belongs to operators.
+    """
+
+    schedule: Annotated[str, AfterValidator(_five_fields)]
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    start: AwareDatetime
+    lag: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(0)
+    max_window: PositiveDuration | None = None
+    catch_up: CatchUp = CatchUp.LATEST
+    overlap: Overlap = Overlap.SKIP
+    start_deadline: PositiveDuration = timedelta(minutes=10)
+    run_deadline: PositiveDuration = timedelta(hours=1)
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    retry_delay: PositiveDuration = timedelta(minutes=1)
+    paused: bool = False
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        return value.strip() if isinstance(value, str) else value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+class JobDeclaration(JobOptions):
+    """A job as the scheduler receives it.
+
+    Args:
+        name: the job's name, also that of its extractor.
+        container_group: name of the Azure container group that runs it.
+        image_digest: digest of the deployed image, for the run's history.
+    """
+
+    name: str
+    container_group: str
+    image_digest: str | None = None
+
+    def to_setting(self) -> str:
+        """One line of JSON without defaults, so that a new default reaches every job."""
+        return self.model_dump_json(by_alias=True, exclude_defaults=True)
+
+    @classmethod
+    def from_setting(cls, setting: str) -> Self:
+        """The inverse of :meth:`to_setting`.
+
+        Raises:
+            pydantic.ValidationError: the text is no declaration.
+        """
+        return cls.model_validate(json.loads(setting))
+
+
+def declarations_from_environment(environment: Mapping[str, str]) -> list[JobDeclaration]:
+    """All declared jobs, in the order of their names."""
+    settings = (value for key, value in environment.items() if key.startswith(SETTING_PREFIX))
+    return sorted((JobDeclaration.from_setting(value) for value in settings), key=lambda d: d.name)
