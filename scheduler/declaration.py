@@ -28,9 +28,11 @@ class CatchUp(StrEnum):
     """What becomes of fire times that passed while nothing could run."""
 
     LATEST = "latest"
-    """One run covers all that was missed."""
+    """One run covers all that was missed, up to ``max_window``; what is left waits for the next fire
+    times, one run each."""
     ALL = "all"
-    """One run for each fire time, oldest first."""
+    """Runs follow one another, oldest window first, until nothing is left. Each covers one interval
+    between fire times, or ``max_window`` where that is set."""
     NONE = "none"
     """Nothing runs before the next fire time; that run's window still begins at the watermark."""
 
@@ -48,13 +50,15 @@ def _five_fields(expression: str) -> str:
     fields = expression.split()
     if len(fields) != CRON_FIELDS:
         raise ValueError(
-            f"a cron expression has five fields (minute, hour, day of month, month, day of week), "
-            f"not {len(fields)}"
+            "a cron expression of five fields (minute, hour, day of month, month, day of week), "
+            f"not of {len(fields)}"
         )
     try:
         CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
-        raise ValueError(f"a valid five-field cron expression such as '0 6 * * *'; {error}") from error
+        raise ValueError(
+            f"a cron expression of five fields such as '0 6 * * *' ({error})"
+        ) from error
     return " ".join(fields)
 
 
@@ -91,8 +95,7 @@ class JobOptions(Declaration):
             once, right after it; one in the doubled hour happens once.
         start: where the first run's window begins: the watermark of a job that never ran.
         lag: how far a window's upper bound stays behind the fire time, for data that arrives late.
-        max_window: longest window that one run loads; a longer gap is loaded in several runs, each
-            started as soon as the one before it has succeeded. Without it, one run loads it all.
+        max_window: longest window that one run loads; without it, one run loads all there is.
         catch_up: see :class:`CatchUp`.
         overlap: see :class:`Overlap`.
         start_deadline: a started container that has not claimed its run by then has failed.
@@ -132,12 +135,10 @@ class JobDeclaration(JobOptions):
     Args:
         name: the job's name, also that of its extractor.
         container_group: name of the Azure container group that runs it.
-        image_digest: digest of the deployed image, for the run's history.
     """
 
     name: str
     container_group: str
-    image_digest: str | None = None
 
     def to_setting(self) -> str:
         """One line of JSON without defaults, so that a new default reaches every job."""

@@ -30,7 +30,7 @@ _EPOCH = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class RunStatus(StrEnum):
-    """What has become of a run. The last five are final, but for an attempt that is tried again."""
+    """What has become of a run. The last five are final: a retry is a run of its own."""
 
     QUEUED = "queued"
     """Decided, and waiting for its turn to start."""
@@ -73,7 +73,7 @@ class Run:
         window_from: inclusive lower bound of the data to load, UTC.
         window_to: exclusive upper bound, UTC, fixed when the run was created.
         created_at: when the scheduler decided on the run, UTC.
-        attempts: how often the container was started for it.
+        attempt: 1, or one more than that of the run which this one tries again.
         reason: one sentence on why the run is in its status.
         not_before: a queued run waits until then (a retry's backoff).
         starting_at: when the container was last asked to start.
@@ -98,7 +98,7 @@ class Run:
     window_from: datetime
     window_to: datetime
     created_at: datetime
-    attempts: int = 0
+    attempt: int = 1
     reason: str | None = None
     not_before: datetime | None = None
     starting_at: datetime | None = None

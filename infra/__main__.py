@@ -1,0 +1,78 @@
+"""The Pulumi program: which parts a stack has, and what each is given. The same for every stack."""
+
+import sys
+from pathlib import Path
+
+# Pulumi puts only this folder on the path; the packages are beside it.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import pulumi
+from pulumi_azure_native import authorization, resources
+
+from infra import naming
+from infra.config import ConfigurationError, StackConfig
+from infra.extractors import Extractor, ExtractorProps, stage_runtime
+from infra.lake import Lake, LakeProps
+from infra.registry import Registry
+from infra.scheduler import Scheduler, SchedulerProps
+from infra.stack import StackProps
+from infra.tables import Tables
+
+
+def deploy() -> None:
+    """Declare everything that the stack's configuration asks for.
+
+    Raises:
+        pulumi.RunError: the configuration is wrong; no resource was declared.
+    """
+    try:
+        config = StackConfig.load()
+        group_name = naming.resource_group(pulumi.get_project(), pulumi.get_stack())
+    except (ConfigurationError, ValueError) as error:
+        raise pulumi.RunError(str(error)) from None
+
+    tags = {"project": pulumi.get_project(), "stack": pulumi.get_stack(), **config.tags}
+    group = resources.ResourceGroup("group", resource_group_name=group_name, tags=tags)
+    stack = StackProps(resource_group_name=group.name, resource_group_id=group.id, tags=tags)
+    client = authorization.get_client_config_output()
+
+    registry = Registry("registry", stack)
+    lake = Lake("lake", LakeProps(stack=stack, config=config.lake))
+    tables = Tables("state", stack)
+
+    runtime = stage_runtime()
+    for name, extractor in config.extractors.items():
+        props = ExtractorProps(
+            stack=stack,
+            subscription_id=client.subscription_id,
+            config=extractor,
+            base_image=config.base_image,
+            runtime=runtime,
+            registry=registry,
+            lake=lake,
+            tables=tables,
+        )
+        Extractor(name, props)
+
+    Scheduler(
+        "scheduler",
+        SchedulerProps(
+            stack=stack,
+            subscription_id=client.subscription_id,
+            config=config.scheduler,
+            base_image=config.base_image,
+            registry=registry,
+            tables=tables,
+            jobs=[each.declaration(name) for name, each in config.extractors.items()],
+        ),
+    )
+
+    pulumi.export("resourceGroup", group.name)
+    pulumi.export("registry", registry.login_server)
+    pulumi.export("lakeAccount", lake.account_name)
+    pulumi.export("lakeFileSystem", lake.file_system)
+    pulumi.export("tablesAccount", tables.account_name)
+
+
+if __name__ == "__main__":
+    deploy()

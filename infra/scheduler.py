@@ -1,0 +1,210 @@
+"""The central scheduler: its image, its identity and where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_azure_native import authorization, containerinstance, web
+
+from infra import naming
+from infra.config import SchedulerConfig, SchedulerHost
+from infra.containers import ContainerGroupProps, container_group
+from infra.identity import BuiltInRole, Grant, Identity, IdentityProps
+from infra.images import REPOSITORY, ImageProps, build_image, stage
+from infra.registry import Registry
+from infra.stack import StackProps
+from infra.tables import Tables
+from scheduler.declaration import SETTING_PREFIX, JobDeclaration
+
+CONTAINER_GROUP_ACTIONS = (
+    "Microsoft.ContainerInstance/containerGroups/read",
+    "Microsoft.ContainerInstance/containerGroups/start/action",
+    "Microsoft.ContainerInstance/containerGroups/stop/action",
+    "Microsoft.ContainerInstance/containerGroups/containers/logs/read",
+)
+"""All that the scheduler does in Azure Resource Manager."""
+
+_CPU = 1.0
+_MEMORY_GB = 1.0
+
+
+@dataclass(frozen=True)
+class SchedulerProps:
+    """Arguments of :class:`Scheduler`.
+
+    Args:
+        stack: the stack.
+        subscription_id: subscription of the container groups.
+        config: what the stack's configuration says of the scheduler.
+        base_image: what the image of a ``container`` is built on.
+        registry: where its image goes.
+        tables: what it reads and writes.
+        jobs: the declared jobs.
+    """
+
+    stack: StackProps
+    subscription_id: pulumi.Input[str]
+    config: SchedulerConfig
+    base_image: str
+    registry: Registry
+    tables: Tables
+    jobs: Sequence[JobDeclaration]
+
+
+class Scheduler(pulumi.ComponentResource):
+    """Starts the containers of the jobs that are due.
+
+    The declared jobs are settings of its environment, so a changed schedule is a changed setting:
+    no image is built, and nothing but the scheduler starts anew.
+    """
+
+    def __init__(
+        self, name: str, props: SchedulerProps, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("pipelines:infra:Scheduler", name, None, opts)
+        self._name = name
+        self._props = props
+        self._identity = Identity(
+            f"{name}-identity",
+            self._identity_props(),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self._image = build_image(f"{name}-image", self._image_props(), self)
+        match props.config.host:
+            case SchedulerHost.FUNCTION:
+                self._function()
+            case SchedulerHost.CONTAINER:
+                self._container()
+        self.register_outputs({"image": self._image.reference})
+
+    def _identity_props(self) -> IdentityProps:
+        props = self._props
+        tables = {
+            f"table-{table}": Grant(BuiltInRole.TABLE_DATA_CONTRIBUTOR, table_id)
+            for table, table_id in props.tables.table_ids.items()
+        }
+        grants = {
+            "registry": Grant(BuiltInRole.ACR_PULL, props.registry.id),
+            # The scope is the resource group, which holds nothing but this stack: an assignment on
+            # a container group would be lost whenever the group is replaced.
+            "containers": Grant(self._container_role().id, props.stack.resource_group_id),
+            **tables,
+        }
+        if props.config.host is SchedulerHost.FUNCTION:
+            grants["host"] = Grant(BuiltInRole.BLOB_DATA_OWNER, props.tables.account_id)
+        return IdentityProps(props.stack, props.subscription_id, grants)
+
+    def _container_role(self) -> authorization.RoleDefinition:
+        group = self._props.stack.resource_group_id
+        return authorization.RoleDefinition(
+            f"{self._name}-role",
+            # Names of roles are unique in a directory, which other stacks share.
+            role_name=f"{pulumi.get_project()}-{pulumi.get_stack()} container starter",
+            description="Start and stop container groups, and read their state and logs.",
+            scope=group,
+            assignable_scopes=[group],
+            permissions=[authorization.PermissionArgs(actions=list(CONTAINER_GROUP_ACTIONS))],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _image_props(self) -> ImageProps:
+        folder = stage(
+            self._name,
+            {
+                "scheduler": REPOSITORY / "scheduler",
+                "extractor/__init__.py": REPOSITORY / "extractor" / "__init__.py",
+                "extractor/runtime": REPOSITORY / "extractor" / "runtime",
+            },
+        )
+        host = self._props.config.host
+        return ImageProps(
+            server=self._props.registry.login_server,
+            repository=naming.SCHEDULER_REPOSITORY,
+            context=folder,
+            dockerfile="scheduler/Dockerfile",
+            target=host.value,
+            build_args={"BASE_IMAGE": self._props.base_image}
+            if host is SchedulerHost.CONTAINER
+            else {},
+        )
+
+    def _environment(self) -> dict[str, pulumi.Input[str]]:
+        declarations = {
+            f"{SETTING_PREFIX}{number}": job.to_setting()
+            for number, job in enumerate(self._props.jobs)
+        }
+        return {
+            "AZURE_CLIENT_ID": self._identity.client_id,
+            "RESOURCE_GROUP": self._props.stack.resource_group_name,
+            "SUBSCRIPTION_ID": self._props.subscription_id,
+            "TABLES_ENDPOINT": self._props.tables.endpoint,
+            **declarations,
+        }
+
+    def _container(self) -> containerinstance.ContainerGroup:
+        tick = {"TICK_SECONDS": str(self._props.config.tick_seconds)}
+        return container_group(
+            self._name,
+            ContainerGroupProps(
+                stack=self._props.stack,
+                registry_server=self._props.registry.login_server,
+                image=self._image,
+                identity=self._identity,
+                cpu=_CPU,
+                memory=_MEMORY_GB,
+                environment={**self._environment(), **tick},
+                restart_policy=containerinstance.ContainerGroupRestartPolicy.ALWAYS,
+            ),
+            self,
+        )
+
+    def _function(self) -> web.WebApp:
+        props = self._props
+        plan = web.AppServicePlan(
+            f"{self._name}-plan",
+            resource_group_name=props.stack.resource_group_name,
+            kind="linux",
+            reserved=True,  # Azure's word for Linux
+            sku=web.SkuDescriptionArgs(name="B1", tier="Basic"),
+            tags=props.stack.tags,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return web.WebApp(
+            self._name,
+            resource_group_name=props.stack.resource_group_name,
+            kind="functionapp,linux,container",
+            server_farm_id=plan.id,
+            https_only=True,
+            identity=web.ManagedServiceIdentityArgs(
+                type=web.ManagedServiceIdentityType.USER_ASSIGNED,
+                user_assigned_identities=[self._identity.id],
+            ),
+            site_config=web.SiteConfigArgs(
+                always_on=True,
+                linux_fx_version=self._image.reference.apply(lambda image: f"DOCKER|{image}"),
+                acr_use_managed_identity_creds=True,
+                acr_user_managed_identity_id=self._identity.client_id,
+                ftps_state=web.FtpsState.DISABLED,
+                min_tls_version=web.SupportedTlsVersions.SUPPORTED_TLS_VERSIONS_1_2,
+                http20_enabled=True,
+                app_settings=[
+                    web.NameValuePairArgs(name=key, value=value)
+                    for key, value in sorted(self._function_settings().items())
+                ],
+            ),
+            tags=props.stack.tags,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self._identity.assignments)),
+        )
+
+    def _function_settings(self) -> dict[str, pulumi.Input[str]]:
+        return {
+            **self._environment(),
+            "AzureWebJobsStorage__accountName": self._props.tables.account_name,
+            "AzureWebJobsStorage__clientId": self._identity.client_id,
+            "AzureWebJobsStorage__credential": "managedidentity",
+            "FUNCTIONS_EXTENSION_VERSION": "~4",
+            "FUNCTIONS_WORKER_RUNTIME": "python",
+            "WEBSITES_ENABLE_APP_SERVICE_STORAGE": "false",
+        }

@@ -1,0 +1,49 @@
+"""The tables of jobs and runs.
+
+They have an account of their own: the Functions host, which keeps its leases in the same account,
+does not support one with a hierarchical namespace
+(https://learn.microsoft.com/azure/azure-functions/storage-considerations#storage-account-requirements).
+"""
+
+from __future__ import annotations
+
+import pulumi
+from pulumi_azure_native import storage
+
+from extractor.runtime.records import JOBS_TABLE, RUNS_TABLE
+from infra.stack import StackProps
+from infra.storage import storage_account
+
+
+class Tables(pulumi.ComponentResource):
+    """The tables ``jobs`` and ``runs``.
+
+    Attributes:
+        endpoint: address of the table service.
+        account_name: name of the storage account.
+        account_id: its id.
+        table_ids: ids of the tables by name, the scopes of the roles that read and write them.
+    """
+
+    def __init__(
+        self, name: str, props: StackProps, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("pipelines:infra:Tables", name, None, opts)
+        account = storage_account(name, props, self, hierarchical=False)
+        tables = {
+            table: storage.Table(
+                f"{name}-{table}",
+                resource_group_name=props.resource_group_name,
+                account_name=account.name,
+                table_name=table,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for table in (JOBS_TABLE, RUNS_TABLE)
+        }
+        self.account_name: pulumi.Output[str] = account.name
+        self.account_id: pulumi.Output[str] = account.id
+        self.endpoint: pulumi.Output[str] = account.primary_endpoints.apply(lambda each: each.table)
+        self.table_ids: dict[str, pulumi.Output[str]] = {
+            table: resource.id for table, resource in tables.items()
+        }
+        self.register_outputs({"endpoint": self.endpoint})
