@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import images
+
+
+@pytest.fixture(autouse=True)
+def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep staged build contexts out of the repository."""
+    folder = tmp_path / "staging"
+    monkeypatch.setattr(images, "STAGING", folder)
+    return folder
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    """A stack with the weather extractor, all options at their defaults."""
+    return {
+        "azure-native:location": "westeurope",
+        "pipelines:extractors": {
+            "weather": {"schedule": "0 6 * * *", "start": "2024-01-01T00:00:00Z"}
+        },
+    }

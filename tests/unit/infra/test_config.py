@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.config import ConfigurationError, SchedulerHost, StackConfig
+from scheduler.declaration import CatchUp, JobDeclaration
+
+WEATHER: Mapping[str, Any] = {"schedule": "0 6 * * *", "start": "2024-01-01T00:00:00Z"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("weather", "sales-orders"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").touch()
+    return tmp_path
+
+
+def parse(folder: Path, **values: Any) -> StackConfig:
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()
+    }
+    return StackConfig.parse(texts, folder)
+
+
+def errors(folder: Path, **values: Any) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(folder, **values)
+    return str(caught.value).splitlines()
+
+
+def test_reads_what_the_engine_hands_over(folder: Path) -> None:
+    config = parse(
+        folder,
+        extractors={
+            "weather": {
+                **WEATHER,
+                "timeZone": "Europe/Amsterdam",
+                "maxWindow": "P31D",
+                "lag": "PT2H",
+                "catchUp": "all",
+                "cpu": 2,
+                "memory": 3.7,
+                "environment": {"STATIONS": "[]"},
+            }
+        },
+        scheduler={"host": "container", "tickSeconds": 5},
+        lake={"fileSystem": "bronze"},
+        baseImage="python:3.12-slim",
+        tags={"team": "data"},
+    )
+
+    weather = config.extractors["weather"]
+    assert weather.start == datetime(2024, 1, 1, tzinfo=UTC)
+    assert weather.max_window == timedelta(days=31)
+    assert weather.lag == timedelta(hours=2)
+    assert weather.catch_up is CatchUp.ALL
+    assert (weather.cpu, weather.memory) == (2, 3.7)
+    assert weather.environment == {"STATIONS": "[]"}
+    assert config.scheduler.host is SchedulerHost.CONTAINER
+    assert config.scheduler.tick_seconds == 5
+    assert config.lake.file_system == "bronze"
+    assert config.base_image == "python:3.12-slim"
+    assert config.tags == {"team": "data"}
+
+
+def test_a_declaration_has_the_schedule_and_not_the_container(folder: Path) -> None:
+    extractors = {"weather": {**WEATHER, "cpu": 2, "environment": {"A": "b"}, "maxAttempts": 5}}
+    declaration = parse(folder, extractors=extractors).extractors["weather"].declaration("weather")
+
+    assert json.loads(declaration.to_setting()) == {
+        "name": "weather",
+        "containerGroup": "weather",
+        "maxAttempts": 5,
+        **WEATHER,
+    }
+    assert JobDeclaration.from_setting(declaration.to_setting()) == declaration
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"timeZone": "Europe/Amsterdm"},
+            (
+                'weather.timeZone is "Europe/Amsterdm"; allowed is an IANA time zone such as '
+                "'UTC' or 'Europe/Berlin'."
+            ),
+        ),
+        (
+            {"schedule": "0 0 6 * * *"},
+            (
+                'weather.schedule is "0 0 6 * * *"; allowed is a cron expression of five fields '
+                "(minute, hour, day of month, month, day of week), not of 6."
+            ),
+        ),
+        (
+            {"schedule": "60 * * * *"},
+            (
+                'weather.schedule is "60 * * * *"; allowed is a cron expression of five fields such '
+                "as '0 6 * * *' (Bad minute)."
+            ),
+        ),
+        ({"cpu": 0}, "weather.cpu is 0; allowed is at least 1."),
+        ({"cpu": 5}, "weather.cpu is 5; allowed is at most 4."),
+        ({"memory": 0.5}, "weather.memory is 0.5; allowed is at least 1."),
+        ({"memory": 17}, "weather.memory is 17; allowed is at most 16."),
+        ({"memory": 1.55}, "weather.memory is 1.55; allowed is a multiple of 0.1."),
+        ({"memory": "much"}, 'weather.memory is "much"; allowed is a number.'),
+        (
+            {"start": "2024-01-01T00:00:00"},
+            (
+                'weather.start is "2024-01-01T00:00:00"; allowed is a time with an offset such as '
+                "2024-01-01T00:00:00Z."
+            ),
+        ),
+        (
+            {"maxWindow": "P0D"},
+            (
+                "weather.maxWindow is \"P0D\"; allowed is a duration above zero such as 'PT10M' or "
+                "'P1D'."
+            ),
+        ),
+        (
+            {"retryDelay": "soon"},
+            'weather.retryDelay is "soon"; allowed is an ISO 8601 duration such as PT10M or P1D.',
+        ),
+        ({"overlap": "never"}, "weather.overlap is \"never\"; allowed is 'skip' or 'queue'."),
+        ({"maxAttempts": 1.5}, "weather.maxAttempts is 1.5; allowed is a whole number."),
+        ({"paused": "perhaps"}, 'weather.paused is "perhaps"; allowed is true or false.'),
+        (
+            {"environment": {"PORT": 80}},
+            (
+                "weather.environment.PORT is 80; allowed is a text; put a number or a word such as "
+                "true in quotes."
+            ),
+        ),
+        (
+            {"environment": {"2ND": "x"}},
+            (
+                'weather.environment.2ND is "2ND"; allowed is a name of letters, digits and '
+                "underscores, not beginning with a digit."
+            ),
+        ),
+        (
+            {"environment": {"JOB_NAME": "x"}},
+            (
+                'weather.environment.JOB_NAME is "JOB_NAME"; allowed is any name but those which the '
+                "deployment sets itself: AZURE_CLIENT_ID, IMAGE_DIGEST, JOB_NAME, LAKE_ENDPOINT, "
+                "LAKE_FILE_SYSTEM, TABLES_ENDPOINT."
+            ),
+        ),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(
+    folder: Path, change: Mapping[str, Any], sentence: str
+) -> None:
+    found = errors(folder, extractors={"weather": {**WEATHER, **change}})
+    assert found == [f"pipelines:extractors.{sentence}"]
+
+
+def test_an_unknown_key_is_one_sentence_with_the_nearest_and_all_known(folder: Path) -> None:
+    (sentence,) = errors(folder, extractors={"weather": {**WEATHER, "timezone": "UTC"}})
+    assert sentence.startswith(
+        'pipelines:extractors.weather.timezone is not a known key; did you mean "timeZone"? '
+        "Allowed are catchUp, cpu, environment, "
+    )
+
+
+def test_an_unknown_key_at_the_top(folder: Path) -> None:
+    (sentence,) = errors(folder, extractors={}, retention={})
+    assert sentence == (
+        "pipelines:retention is not a known key; "
+        "allowed are baseImage, extractors, lake, scheduler, tags."
+    )
+
+
+def test_an_unknown_key_of_the_scheduler_names_its_keys(folder: Path) -> None:
+    (sentence,) = errors(folder, extractors={}, scheduler={"plan": "B1"})
+    assert sentence.startswith("pipelines:scheduler.plan is not a known key; allowed are host, ")
+
+
+def test_missing_keys_are_one_sentence_each(folder: Path) -> None:
+    assert errors(folder, extractors={"weather": {}}) == [
+        "pipelines:extractors.weather.schedule is missing; it is required.",
+        "pipelines:extractors.weather.start is missing; it is required.",
+    ]
+
+
+def test_no_extractors_at_all(folder: Path) -> None:
+    assert errors(folder) == ["pipelines:extractors is missing; it is required."]
+
+
+@pytest.mark.parametrize("name", ["Weather", "sales_orders", "a" * 64, "a--b"])
+def test_a_name_that_azure_refuses(folder: Path, name: str) -> None:
+    (sentence,) = errors(folder, extractors={name: WEATHER})
+    assert sentence == (
+        f'pipelines:extractors.{name} is "{name}"; allowed is a name that Azure Container '
+        "Instances accepts: 1 to 63 lower-case letters, digits and hyphens, with no hyphen at an "
+        "end and no two in a row."
+    )
+
+
+@pytest.mark.parametrize("name", ["runtime", "scheduler"])
+def test_a_name_that_is_taken(folder: Path, name: str) -> None:
+    (sentence,) = errors(folder, extractors={name: WEATHER})
+    assert sentence == (
+        f'pipelines:extractors.{name} is "{name}"; allowed is any name but runtime and scheduler.'
+    )
+
+
+def test_an_extractor_without_a_folder(folder: Path) -> None:
+    assert errors(folder, extractors={"wether": WEATHER}) == [
+        (
+            "pipelines:extractors.wether has no extractor/wether/Dockerfile; allowed is the name of a "
+            "folder below extractor/ with a Dockerfile: sales-orders, weather."
+        )
+    ]
+
+
+def test_a_value_that_is_no_object(folder: Path) -> None:
+    assert errors(folder, extractors={"weather": "daily"}) == [
+        'pipelines:extractors.weather is "daily"; allowed is an object of keys and values.'
+    ]
+
+
+@pytest.mark.parametrize("memory", [round(1 + tenth / 10, 1) for tenth in range(151)])
+def test_every_tenth_of_a_gigabyte_is_accepted(folder: Path, memory: float) -> None:
+    extractors = {"weather": {**WEATHER, "memory": memory}}
+    assert parse(folder, extractors=extractors).extractors["weather"].memory == memory
