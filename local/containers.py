@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
+from http import HTTPStatus
 from typing import Any
 
 import docker
@@ -38,10 +38,12 @@ _NO_TIME = "0001-01-01T00:00:00Z"
 """What Docker reports for a time that has not come."""
 
 _LABEL = "local-azure"
-_STACK, _KIND, _ID, _GROUP, _RESOURCE_GROUP, _CONTAINER, _DESCRIPTION = (
+_STACK, _KIND, _ID, _RESOURCE_GROUP, _CONTAINER, _DESCRIPTION = (
     f"{_LABEL}.{name}"
-    for name in ("stack", "kind", "id", "group", "resource-group", "container", "description")
+    for name in ("stack", "kind", "id", "resource-group", "container", "description")
 )
+# Ids and names of resource groups are compared without regard to case, so they are labels in lower
+# case; the description holds them as they were given.
 
 
 class ContainersError(Exception):
@@ -164,10 +166,12 @@ class GroupView:
     """A group as it is now; ``description`` is what it was created with."""
 
     id: str
-    name: str
-    resource_group: str
     description: Mapping[str, Any]
     containers: Sequence[ContainerView]
+
+    @property
+    def name(self) -> str:
+        return self.id.rpartition("/")[2]
 
     @property
     def state(self) -> str:
@@ -220,14 +224,29 @@ class ContainerGroups:
             ContainersError: an image can't be pulled, or Docker refuses a container.
         """
         self._remove_unfinished(group.id)
+        self._prepare(group)
+        self._run(group)
+
+    def replace(self, group: Group) -> None:
+        """Put new containers in the place of the group's, which run on until the images are there.
+
+        Raises:
+            ContainersError: an image can't be pulled, or Docker refuses a container.
+        """
+        self._prepare(group)
+        self.delete(group.id)
+        self._run(group)
+
+    def _prepare(self, group: Group) -> None:
+        self._check_certificates()
         for container in group.containers:
             self._pull(container.image)
+
+    def _run(self, group: Group) -> None:
         platform = platform_environment(self._settings)
-        bundle = self._certificates()
         try:
             created = [
-                self._create_container(group, container, platform, bundle)
-                for container in group.containers
+                self._create_container(group, container, platform) for container in group.containers
             ]
             for one in created:
                 one.start()
@@ -252,11 +271,11 @@ class ContainerGroups:
         self, resource_group: str, kind: Kind = Kind.CONTAINER_GROUP
     ) -> list[GroupView]:
         """The groups of a resource group, by name."""
-        containers = self._containers({_RESOURCE_GROUP: resource_group, _KIND: kind.value})
+        labels = {_RESOURCE_GROUP: resource_group.lower(), _KIND: kind.value}
         groups: dict[str, list[DockerContainer]] = {}
-        for container in containers:
-            groups.setdefault(container.labels[_GROUP], []).append(container)
-        return [_view(groups[name]) for name in sorted(groups)]
+        for container in self._containers(labels):
+            groups.setdefault(container.labels[_ID], []).append(container)
+        return [_view(groups[group_id]) for group_id in sorted(groups)]
 
     def start(self, group_id: str) -> None:
         """Start the group's containers that have ended; one that runs is left alone, as in Azure.
@@ -336,9 +355,9 @@ class ContainerGroups:
 
     def _remove_unfinished(self, group_id: str) -> None:
         containers = self._containers({_ID: group_id.lower()})
-        if any(container.status != "created" for container in containers):
+        if containers and all(container.status != "created" for container in containers):
             raise GroupExistsError(f"The container group {group_id} already exists.")
-        # A creation was killed half-way: its containers never ran.
+        # A creation was killed half-way: not all of its containers were started.
         _remove(containers)
 
     def _pull(self, image: str) -> None:
@@ -352,16 +371,16 @@ class ContainerGroups:
                     f'The image "{image}" can\'t be pulled: {_explanation(error)}.'
                 ) from error
 
-    def _certificates(self) -> Path:
+    def _check_certificates(self) -> None:
         bundle = self._settings.certificate_bundle
+        # Docker would make a folder in the place of a file that it is to mount.
         if not bundle.is_file():
             raise ContainersError(
                 f"The certificates of local Azure are missing ({bundle}); `make up` makes them."
             )
-        return bundle
 
     def _create_container(
-        self, group: Group, container: Container, platform: Mapping[str, str], bundle: Path
+        self, group: Group, container: Container, platform: Mapping[str, str]
     ) -> DockerContainer:
         # The type of docker's stubs leaves out two of the four policies.
         restart: Any = {"Name": group.restart.value}
@@ -374,14 +393,13 @@ class ContainerGroups:
                 _STACK: self._settings.name,
                 _KIND: group.kind.value,
                 _ID: group.id.lower(),
-                _GROUP: group.name,
-                _RESOURCE_GROUP: group.resource_group,
+                _RESOURCE_GROUP: group.resource_group.lower(),
                 _CONTAINER: container.name,
                 _DESCRIPTION: json.dumps({"id": group.id, **group.description}),
             },
             restart_policy=restart,
             extra_hosts={HOST_ALIAS: "host-gateway"},
-            volumes=[f"{bundle}:{CA_PATH}:ro"],
+            volumes=[f"{self._settings.certificate_bundle}:{CA_PATH}:ro"],
             log_config=LogConfig(type=LogConfig.types.JSON, config={"max-size": _LOG_SIZE}),
             nano_cpus=self._nano_cpus(container),
             mem_limit=self._memory(container),
@@ -428,12 +446,6 @@ _RESTART_POLICIES = {
 
 
 def _container(inputs: Mapping[str, Any]) -> Container:
-    missing = [name for name in ("image", "resources") if not inputs.get(name)]
-    if missing:
-        # Optional in the SDK, for containers from a profile, which local Azure does not have.
-        raise ContainersError(
-            f'The container "{inputs["name"]}" has no {missing[0]}, which Azure requires.'
-        )
     requests = inputs["resources"]["requests"]
     return Container(
         name=inputs["name"],
@@ -463,8 +475,11 @@ def _without_secrets(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def platform_environment(settings: Settings) -> dict[str, str]:
-    """What the cloud gives each container that has an identity, and the authorities to trust."""
+    """What tells a container where its platform is: identity tokens, Resource Manager, and the
+    authorities to trust. In the cloud, the first is set by Azure and the others have one answer.
+    """
     return {
+        "AZURE_RESOURCE_MANAGER_ENDPOINT": settings.azure_url(HOST_ALIAS),
         "IDENTITY_ENDPOINT": f"{settings.platform_url(HOST_ALIAS)}{TOKEN_PATH}",
         "IDENTITY_HEADER": identity_header(settings),
         "REQUESTS_CA_BUNDLE": CA_PATH,
@@ -477,8 +492,6 @@ def _view(containers: Sequence[DockerContainer]) -> GroupView:
     description = json.loads(labels[_DESCRIPTION])
     return GroupView(
         id=description.pop("id"),
-        name=labels[_GROUP],
-        resource_group=labels[_RESOURCE_GROUP],
         description=description,
         containers=[_container_view(one) for one in containers],
     )
@@ -524,6 +537,10 @@ def _remove(containers: Iterable[DockerContainer]) -> None:
             container.remove(force=True, v=True)
         except NotFound:
             continue
+        except APIError as error:
+            # Somebody else is removing it at this moment.
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise
 
 
 def _first_line(error: Exception) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import requests
+from docker.errors import DockerException
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -75,7 +77,7 @@ class _Manager:
                 return _error(404, "ResourceNotFound", error)
             except GroupTransitioningError as error:
                 return _error(409, "ContainerGroupTransitioning", error)
-            except ContainersError as error:
+            except (ContainersError, DockerException, requests.RequestException) as error:
                 return _error(500, "InternalServerError", error)
 
         return endpoint

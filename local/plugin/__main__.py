@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,9 +19,12 @@ _WORKERS = 32
 _MESSAGE_BYTES = 400 * 1024 * 1024
 """What the engine allows itself."""
 
+_WATCH_S = 1
+"""How soon the plugin ends after an engine that was killed."""
+
 
 def main() -> None:
-    """Start serving on a free port of the loopback interface."""
+    """Serve on a free port of the loopback interface, for as long as the engine runs."""
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     server = grpc.server(
         ThreadPoolExecutor(max_workers=_WORKERS),
@@ -36,7 +40,9 @@ def main() -> None:
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    server.wait_for_termination()
+    engine = os.getppid()
+    while server.wait_for_termination(timeout=_WATCH_S) and os.getppid() == engine:
+        pass
 
 
 if __name__ == "__main__":

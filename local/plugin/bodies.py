@@ -7,11 +7,11 @@ local counterpart has a body of its own.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.azure.identity import TENANT_ID, object_id
 from local.containers import (
     Container,
     ContainerGroups,
@@ -21,14 +21,12 @@ from local.containers import (
     RestartPolicy,
     container_group,
 )
+from local.plugin.diff import compare
 from local.plugin.errors import RefusedError
-from local.plugin.ids import guid, resource_type
+from local.plugin.rules import IMAGE_PREFIX
 from local.plugin.schema import ResourceSchema
 from local.plugin.storage import LocalStorage
-from local.settings import HOST_ALIAS, Settings
-
-_IMAGE_PREFIX = "DOCKER|"
-"""What App Service writes before the image in ``linuxFxVersion``."""
+from local.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,20 @@ class ContainerGroupBody(Body):
         self._services.groups.create(container_group(resource.id, resource.inputs))
 
     def update(self, resource: Resource, old_inputs: Mapping[str, Any]) -> None:
-        changed = _changed(old_inputs, resource.inputs)
-        if changed <= {"tags"}:
-            return
+        """Start the group anew, with the changes that Azure allows.
+
+        Rules: https://learn.microsoft.com/azure/container-instances/container-instances-update
+
+        Raises:
+            RefusedError: the group has ended, or a change needs another group.
+        """
+        changes = compare(resource.schema, old_inputs, resource.inputs).changes
+        lasting = [path for path in changes if _LASTING.match(path)]
+        if lasting:
+            raise RefusedError(
+                f"Azure does not change {_listed(lasting)} of the container group "
+                f'"{resource.name}" once it exists; {_REPLACE_INSTEAD}'
+            )
         try:
             terminated = self._services.groups.get(resource.id).terminated
         except GroupNotFoundError as error:
@@ -102,17 +111,30 @@ class ContainerGroupBody(Body):
         if terminated:
             raise RefusedError(
                 f'The container group "{resource.name}" is terminated, and Azure does not update a '
-                f"terminated group ({', '.join(sorted(changed))} changed); name these properties "
-                "in replace_on_changes, so that it is replaced."
+                f"terminated group ({_listed(changes)} changed); {_REPLACE_INSTEAD}"
             )
-        self.delete(resource)
-        self.create(resource)
+        self._services.groups.replace(container_group(resource.id, resource.inputs))
 
     def delete(self, resource: Resource) -> None:
         self._services.groups.delete(resource.id)
 
     def exists(self, resource: Resource) -> bool:
         return self._services.groups.exists(resource.id)
+
+
+_LASTING = re.compile(
+    r"(osType|restartPolicy|subnetIds|zones|containers\[\d+\]\.resources)(?![A-Za-z])"
+)
+"""Properties for whose change Azure wants the group deleted first."""
+
+_REPLACE_INSTEAD = (
+    "name these properties in replace_on_changes and set delete_before_replace, so that the group "
+    "is replaced."
+)
+
+
+def _listed(paths: Iterable[str]) -> str:
+    return ", ".join(sorted(paths))
 
 
 class WebAppBody(Body):
@@ -122,10 +144,9 @@ class WebAppBody(Body):
         self._services.groups.create(self._group(resource))
 
     def update(self, resource: Resource, old_inputs: Mapping[str, Any]) -> None:
-        if _changed(old_inputs, resource.inputs) <= {"tags"}:
-            return
-        self.delete(resource)
-        self.create(resource)
+        # Azure restarts an app for its settings and image alone.
+        if resource.inputs["siteConfig"] != old_inputs.get("siteConfig"):
+            self._services.groups.replace(self._group(resource))
 
     def delete(self, resource: Resource) -> None:
         self._services.groups.delete(resource.id)
@@ -134,19 +155,11 @@ class WebAppBody(Body):
         return self._services.groups.exists(resource.id)
 
     def _group(self, resource: Resource) -> Group:
-        site = resource.inputs.get("siteConfig", {})
-        image = site.get("linuxFxVersion", "")
-        if not image.startswith(_IMAGE_PREFIX):
-            raise RefusedError(
-                f'siteConfig.linuxFxVersion of the web app "{resource.name}" is "{image}"; '
-                f'locally allowed is "{_IMAGE_PREFIX}<image>".'
-            )
-        settings = {one["name"]: one.get("value", "") for one in site.get("appSettings", [])}
-        manager = self._services.settings.azure_url(HOST_ALIAS)
+        site = resource.inputs["siteConfig"]
         container = Container(
             name=resource.name,
-            image=image.removeprefix(_IMAGE_PREFIX),
-            environment={**settings, "AZURE_RESOURCE_MANAGER_ENDPOINT": manager},
+            image=site["linuxFxVersion"].removeprefix(IMAGE_PREFIX),
+            environment={one["name"]: one.get("value", "") for one in site.get("appSettings", [])},
         )
         return Group(
             id=resource.id,
@@ -195,84 +208,5 @@ def body_of(schema: ResourceSchema, services: LocalServices) -> Body:
     return _BODIES.get(schema.token, Body)(services)
 
 
-def outputs_of(resource: Resource, settings: Settings) -> dict[str, Any]:
-    """What Azure adds to a resource's inputs; the same each time it is asked for."""
-    known = {
-        "name": resource.name,
-        "type": resource_type(resource.id),
-        "provisioningState": "Succeeded",
-    }
-    common = {name: value for name, value in known.items() if name in resource.schema.outputs}
-    specific = _OUTPUTS.get(resource.schema.token, _no_outputs)
-    return common | specific(resource, settings)
-
-
-def _no_outputs(_resource: Resource, _settings: Settings) -> dict[str, Any]:
-    return {}
-
-
-def _component(resource: Resource, _settings: Settings) -> dict[str, Any]:
-    key = guid(resource.id, "instrumentationKey")
-    return {
-        "appId": guid(resource.id, "appId"),
-        "applicationId": resource.name,
-        "connectionString": f"InstrumentationKey={key}",
-        "instrumentationKey": key,
-        "tenantId": TENANT_ID,
-    }
-
-
-def _identity(resource: Resource, _settings: Settings) -> dict[str, Any]:
-    client_id = guid(resource.id, "clientId")
-    return {
-        "clientId": client_id,
-        "principalId": object_id(client_id),
-        "tenantId": TENANT_ID,
-    }
-
-
-def _registry(_resource: Resource, settings: Settings) -> dict[str, Any]:
-    return {"loginServer": settings.registry}
-
-
-def _storage_account(resource: Resource, settings: Settings) -> dict[str, Any]:
-    # Containers use the addresses, so the host is named as they see it.
-    origin = settings.azure_url(HOST_ALIAS)
-    lake = f"{origin}/{resource.name}/"
-    return {
-        "primaryEndpoints": {
-            "blob": lake,
-            "dfs": lake,
-            "queue": f"{origin}/queues/{resource.name}/",
-            "table": f"{origin}/tables/{resource.name}/",
-        },
-        "primaryLocation": resource.inputs.get("location"),
-        "statusOfPrimary": "available",
-    }
-
-
-def _web_app(resource: Resource, _settings: Settings) -> dict[str, Any]:
-    host = f"{resource.name}.azurewebsites.net"
-    return {"defaultHostName": host, "hostNames": [host], "state": "Running"}
-
-
-def _workspace(resource: Resource, _settings: Settings) -> dict[str, Any]:
-    return {"customerId": guid(resource.id, "customerId")}
-
-
-_OUTPUTS: Mapping[str, Callable[[Resource, Settings], dict[str, Any]]] = {
-    "azure-native:applicationinsights:Component": _component,
-    "azure-native:containerregistry:Registry": _registry,
-    "azure-native:managedidentity:UserAssignedIdentity": _identity,
-    "azure-native:operationalinsights:Workspace": _workspace,
-    "azure-native:storage:StorageAccount": _storage_account,
-    "azure-native:web:WebApp": _web_app,
-}
-
-
 def _account(resource: Resource) -> str:
     return str(resource.inputs["accountName"])
-
-
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
-    return {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}

@@ -9,55 +9,22 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import types
 import typing
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 import pulumi
 from pulumi import _types as sdk_types
 
+from local.plugin.rules import violations
 from local.plugin.schema import ObjectShape, ResourceSchema, object_shape
 from local.plugin.values import is_secret, is_unknown, unwrap
 
 _SHOWN_CHARACTERS = 60
 """How much of a wrong value a message repeats."""
-
-_NAME_RULES = {
-    # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
-    "azure-native:containerinstance:ContainerGroup": (
-        r"[a-z0-9](?:[a-z0-9]|-(?!-)){0,61}[a-z0-9]|[a-z0-9]",
-        "1 to 63 lower-case letters, digits and single hyphens, without a hyphen at either end",
-    ),
-    "azure-native:containerregistry:Registry": (
-        r"[A-Za-z0-9]{5,50}",
-        "5 to 50 letters and digits",
-    ),
-    "azure-native:managedidentity:UserAssignedIdentity": (
-        r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}",
-        "3 to 128 letters, digits, hyphens and underscores, beginning with a letter or digit",
-    ),
-    "azure-native:resources:ResourceGroup": (
-        r"[\w().-]{0,89}[\w()-]",
-        "1 to 90 letters, digits, underscores, hyphens, parentheses and points, not ending in one",
-    ),
-    "azure-native:storage:BlobContainer": (
-        r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*",
-        "3 to 63 lower-case letters, digits and single hyphens, without a hyphen at either end",
-    ),
-    "azure-native:storage:StorageAccount": (
-        r"[a-z0-9]{3,24}",
-        "3 to 24 lower-case letters and digits",
-    ),
-    "azure-native:storage:Table": (
-        r"[A-Za-z][A-Za-z0-9]{2,62}",
-        "3 to 63 letters and digits, beginning with a letter",
-    ),
-}
-"""By type: the pattern of a name that Azure takes, and what it says."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +42,20 @@ class Failure:
 
 def check(schema: ResourceSchema, inputs: Mapping[str, Any]) -> list[Failure]:
     """Everything that is wrong with a resource's inputs; unknown values are taken to be right."""
-    return [*_check_object(inputs, schema.inputs, ""), *_check_name(schema, inputs)]
+    return [
+        *_check_object(inputs, _shape(schema), ""),
+        *(
+            _wrong(one.path, one.value, one.allowed)
+            for one in violations(f"{schema.module}:{schema.type_name}", schema.own_name, inputs)
+        ),
+    ]
 
 
-def _check_name(schema: ResourceSchema, inputs: Mapping[str, Any]) -> list[Failure]:
-    path = schema.own_name
-    name = unwrap(inputs.get(path)) if path else None
-    if path is None or schema.token not in _NAME_RULES or not isinstance(name, str):
-        return []
-    pattern, allowed = _NAME_RULES[schema.token]
-    if is_unknown(name) or re.fullmatch(pattern, name):
-        return []
-    return [_wrong(path, name, f"{allowed}, by Azure's rules")]
+def _shape(schema: ResourceSchema) -> ObjectShape:
+    """The resource's inputs once it has its name, which a program may leave out."""
+    if schema.own_name is None:
+        return schema.inputs
+    return replace(schema.inputs, required=schema.inputs.required | {schema.own_name})
 
 
 def _check_object(inputs: Mapping[str, Any], shape: ObjectShape, path: str) -> Iterator[Failure]:
@@ -208,7 +177,9 @@ def _wrong(path: str, value: Any, allowed: str) -> Failure:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "missing"
     if is_secret(value):
         return "a secret of another kind"
-    text = json.dumps(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

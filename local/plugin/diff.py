@@ -7,6 +7,7 @@ the engine applies to the paths named here.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from local.plugin.schema import ResourceSchema
 from local.plugin.values import plain
 
 _REPLACED_BY = {
-    # What the cloud's plugin lists beside the parameters of the path.
+    # What the cloud's plugin lists beside the parameters of the path, or takes from Azure's
+    # specifications as being set at creation only.
     "azure-native:authorization:RoleAssignment": {"principalId", "scope"},
     "azure-native:containerregistry:Registry": {"location"},
     "azure-native:managedidentity:UserAssignedIdentity": {"location"},
+    "azure-native:network:PrivateEndpoint": {"subnet"},
+    "azure-native:network:VirtualNetwork": {"location"},
     "azure-native:operationalinsights:Workspace": {"location"},
     "azure-native:resources:ResourceGroup": {"location"},
     "azure-native:storage:StorageAccount": {"isHnsEnabled", "location"},
@@ -123,7 +127,7 @@ def _value_changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, Kind]]:
 
 def _child(path: str, key: str) -> str:
     if not _PLAIN_KEY.fullmatch(key):
-        return f'{path}["{key}"]'
+        return f"{path}[{json.dumps(key, ensure_ascii=False)}]"
     return f"{path}.{key}" if path else key
 
 

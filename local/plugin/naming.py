@@ -1,8 +1,8 @@
 """Names of resources whose program gives none, by the rules of the cloud's plugin.
 
-A resource directly below a resource group is called like its logical name with eight random
-hexadecimal digits; a resource within another one is called like its logical name; a role assignment
-or definition is a UUID. The name is chosen once: later checks keep the one in the state.
+A resource directly below a resource group or a scope is called like its logical name with eight
+random hexadecimal digits; a resource within another one is called like its logical name; a role
+assignment or definition is a UUID. The name is chosen once: later checks keep the one in the state.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from local.plugin.ids import path_template
 from local.plugin.schema import ResourceSchema
 
 CREATE_BEFORE_DELETE = "__createBeforeDelete"
@@ -23,18 +24,6 @@ while the resource still exists. The cloud's plugin uses the same one."""
 _RANDOM_DIGITS = 8
 
 _UUID_NAMES = frozenset({"roleAssignmentName", "roleDefinitionId"})
-
-_FIXED_NAMES = dict.fromkeys(
-    (
-        "blobServicesName",
-        "fileServicesName",
-        "managementPolicyName",
-        "queueServiceName",
-        "tableServiceName",
-    ),
-    "default",
-)
-"""Inputs for which Azure takes one value only."""
 
 
 class Mode(Enum):
@@ -83,22 +72,24 @@ def with_name(
             name: old_inputs[name] for name in (key, CREATE_BEFORE_DELETE) if name in old_inputs
         }
         return {**inputs, **kept}
-    name, is_random = _choose(schema, key, logical_name, seed, proposal)
-    chosen = {} if name is None else {key: name}
-    return {**inputs, **chosen, **({CREATE_BEFORE_DELETE: True} if is_random else {})}
+    if proposal and proposal.mode is Mode.DISABLE:
+        return dict(inputs)
+    if proposal and (proposal.mode is Mode.ENFORCE or key not in _UUID_NAMES):
+        return {**inputs, key: proposal.name, CREATE_BEFORE_DELETE: True}
+    name, is_random = _choose(schema, key, logical_name, seed)
+    return {**inputs, key: name, **({CREATE_BEFORE_DELETE: True} if is_random else {})}
 
 
-def _choose(
-    schema: ResourceSchema, key: str, logical_name: str, seed: bytes, proposal: Proposal | None
-) -> tuple[str | None, bool]:
-    """A name, and whether two resources of one program could not both get it by chance."""
+def _choose(schema: ResourceSchema, key: str, logical_name: str, seed: bytes) -> tuple[str, bool]:
+    """A name, and whether it is a new one for each resource."""
     digest = hashlib.sha256(seed + logical_name.encode()).digest()
-    if proposal and (proposal.mode is not Mode.PROPOSE or key not in _UUID_NAMES):
-        return (None, False) if proposal.mode is Mode.DISABLE else (proposal.name, True)
     if key in _UUID_NAMES:
         return str(uuid.UUID(bytes=digest[:16], version=4)), True
-    if key in _FIXED_NAMES:
-        return _FIXED_NAMES[key], False
-    if schema.parents:
+    if _is_within_another(schema):
         return logical_name, False
     return f"{logical_name}{digest.hex()[:_RANDOM_DIGITS]}", True
+
+
+def _is_within_another(schema: ResourceSchema) -> bool:
+    _, found, below = path_template(schema).rpartition("/providers/")
+    return bool(found) and below.count("{") > 1

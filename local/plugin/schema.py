@@ -47,7 +47,7 @@ class ResourceSchema:
     Args:
         token: type without its API version, such as ``azure-native:storage:Table``.
         inputs: what a program may set.
-        outputs: what only Azure sets.
+        outputs: all that Azure answers with, inputs included.
         path: the inputs that are part of the resource's id.
     """
 
@@ -72,7 +72,7 @@ class ResourceSchema:
 
     @property
     def parents(self) -> frozenset[str]:
-        """The inputs that name the resources, below the resource group, which contain this one."""
+        """The inputs that name what contains this resource, apart from the resource group."""
         return self.path - {self.own_name, RESOURCE_GROUP}
 
 
@@ -101,7 +101,7 @@ def resource_schema(token: str) -> ResourceSchema:
     return ResourceSchema(
         token=f"{package}:{module_name}:{type_name}",
         inputs=inputs,
-        outputs=frozenset(sdk_types.resource_pulumi_to_py_names(resource)) - inputs.types.keys(),
+        outputs=frozenset(sdk_types.resource_pulumi_to_py_names(resource)),
         path=_path_parameters(module, resource, inputs),
     )
 

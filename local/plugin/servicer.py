@@ -19,16 +19,18 @@ from pulumi.runtime.rpc import UNKNOWN
 from local.azure.identity import TENANT_ID, object_id
 from local.containers import ContainersError
 from local.plugin import naming
-from local.plugin.bodies import LocalServices, Resource, body_of, outputs_of
+from local.plugin.bodies import LocalServices, Resource, body_of
 from local.plugin.check import Failure, check
 from local.plugin.diff import Change, Difference, Kind, compare
 from local.plugin.errors import NotFoundError, RefusedError
 from local.plugin.ids import SUBSCRIPTION_ID, guid, resource_id
+from local.plugin.outputs import outputs_of, workspace_keys
 from local.plugin.schema import PACKAGE, RESOURCE_GROUP, ResourceSchema, resource_schema
 from local.plugin.values import from_struct, is_unknown, plain, to_struct, unwrap
 from local.settings import Settings
 
 _CLIENT_CONFIG = "azure-native:authorization:getClientConfig"
+_WORKSPACE_KEYS = "azure-native:operationalinsights:getSharedKeys"
 _RESOURCE_GROUP_TYPE = "azure-native:resources:ResourceGroup"
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -209,19 +211,24 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Invoke(  # noqa: N802
         self, request: provider_pb2.InvokeRequest, _context: grpc.ServicerContext
     ) -> provider_pb2.InvokeResponse:
-        if request.tok != _CLIENT_CONFIG:
+        functions = {_CLIENT_CONFIG: self._client_config, _WORKSPACE_KEYS: _workspace_keys}
+        if request.tok not in functions:
             raise NotFoundError(
                 f'The function "{request.tok}" is not available on a local stack; '
-                f"available is {_CLIENT_CONFIG}."
+                f"available are {' and '.join(functions)}."
             )
+        answer = functions[request.tok](plain(from_struct(request.args)))
+        fields: dict[str, Any] = {"return": to_struct(answer)}  # a keyword of Python
+        return provider_pb2.InvokeResponse(**fields)
+
+    def _client_config(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         client_id = guid(TENANT_ID, "user")
-        answer = {
+        return {
             "clientId": client_id,
             "objectId": object_id(client_id),
             "subscriptionId": self._subscription,
             "tenantId": TENANT_ID,
         }
-        return provider_pb2.InvokeResponse(**{"return": to_struct(answer)})
 
     def _resource(
         self, schema: ResourceSchema, logical_name: str, inputs: Mapping[str, Any]
@@ -239,11 +246,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def _set_location(
         self, schema: ResourceSchema, inputs: dict[str, Any], old_inputs: Mapping[str, Any]
     ) -> list[Failure]:
-        """Fill in the region: the configured one, or that of the resource's group."""
+        """Fill in the region: the one it has, else the configured one, else its group's."""
         if "location" not in schema.inputs.types:
             return []
         if inputs.get("location") is None:
-            location = self._location(inputs) or old_inputs.get("location")
+            location = old_inputs.get("location") or self._location(inputs)
             if location is not None:
                 inputs["location"] = location
         if schema.token == _RESOURCE_GROUP_TYPE:
@@ -254,15 +261,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if self._default_location:
             return self._default_location
         group = unwrap(inputs.get(RESOURCE_GROUP))
-        return UNKNOWN if is_unknown(group) else self._locations.get(str(group))
+        return UNKNOWN if is_unknown(group) else self._locations.get(str(group).lower())
 
     def _remember_location(self, inputs: Mapping[str, Any]) -> list[Failure]:
         location = inputs.get("location")
         if location is None:
             reason = "location is missing; set it or the stack's config azure-native:location"
             return [Failure("location", reason)]
-        self._locations[str(unwrap(inputs.get(RESOURCE_GROUP)))] = unwrap(location)
+        self._locations[str(unwrap(inputs.get(RESOURCE_GROUP))).lower()] = unwrap(location)
         return []
+
+
+def _workspace_keys(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return workspace_keys(arguments["resourceGroupName"], arguments["workspaceName"])
 
 
 def _proposal(request: provider_pb2.CheckRequest) -> naming.Proposal | None:

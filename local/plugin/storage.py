@@ -1,47 +1,37 @@
 """The data lake's file systems and the tables of a local storage account.
 
-They are created as a program in the cloud would create them, with Azure's own SDKs, over HTTPS and
-with a token of this stack's identity service.
+They are created with Azure's own clients, over HTTPS and with a token of this stack.
 """
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import Any
 
-import requests
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import TableServiceClient
 from azure.storage.filedatalake import DataLakeServiceClient
 
-from local.azure.identity import TOKEN_PATH, identity_header
+from local.azure.identity import TENANT_ID, TOKEN_LIFETIME_S, TokenAuthority
+from local.plugin.ids import guid
 from local.settings import Settings
-
-_TOKEN_SECONDS = 10
-"""How long the identity service may take; it runs on this machine."""
 
 
 class PlatformCredential:
-    """Tokens from the identity service of this stack, for the user of this machine."""
+    """Tokens of this stack's identity service for the user of this machine, who owns its key."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def get_token(self, *scopes: str, **_options: Any) -> AccessToken:
-        """Ask for a token; Azure's SDKs keep it until it expires.
-
-        Raises:
-            requests.RequestException: the identity service does not run.
-        """
-        answer = requests.get(
-            f"{self._settings.platform_url()}{TOKEN_PATH}",
-            params={"resource": scopes[0].removesuffix("/.default"), "api-version": "2019-08-01"},
-            headers={"X-IDENTITY-HEADER": identity_header(self._settings)},
-            timeout=_TOKEN_SECONDS,
+        """A token for the resource of the first scope; Azure's clients keep it until it expires."""
+        now = int(time.time())
+        token = TokenAuthority.of(self._settings).issue(
+            scopes[0].removesuffix("/.default"), guid(TENANT_ID, "user"), now=now
         )
-        answer.raise_for_status()
-        document = answer.json()
-        return AccessToken(document["access_token"], int(document["expires_on"]))
+        return AccessToken(token, now + TOKEN_LIFETIME_S)
 
 
 class LocalStorage:
@@ -53,32 +43,32 @@ class LocalStorage:
 
     def create_file_system(self, account: str, name: str) -> None:
         """Create a file system (a blob container); one that exists is taken over."""
-        try:
-            self._lake(account).create_file_system(name)
-        except ResourceExistsError:
-            return
+        with self._lake(account) as lake, contextlib.suppress(ResourceExistsError):
+            lake.create_file_system(name)
 
     def has_file_system(self, account: str, name: str) -> bool:
-        return self._lake(account).get_file_system_client(name).exists()
+        with self._lake(account) as lake:
+            return lake.get_file_system_client(name).exists()
 
     def delete_file_system(self, account: str, name: str) -> None:
         """Delete a file system with all that is in it."""
-        try:
-            self._lake(account).delete_file_system(name)
-        except ResourceNotFoundError:
-            return
+        with self._lake(account) as lake, contextlib.suppress(ResourceNotFoundError):
+            lake.delete_file_system(name)
 
     def create_table(self, account: str, name: str) -> None:
         """Create a table; one that exists is taken over."""
-        self._tables(account).create_table_if_not_exists(name)
+        with self._tables(account) as tables:
+            tables.create_table_if_not_exists(name)
 
     def has_table(self, account: str, name: str) -> bool:
-        found = self._tables(account).query_tables("TableName eq @name", parameters={"name": name})
-        return any(table.name == name for table in found)
+        with self._tables(account) as tables:
+            found = tables.query_tables("TableName eq @name", parameters={"name": name})
+            return any(table.name == name for table in found)
 
     def delete_table(self, account: str, name: str) -> None:
         """Delete a table with all its rows."""
-        self._tables(account).delete_table(name)
+        with self._tables(account) as tables:
+            tables.delete_table(name)
 
     def _lake(self, account: str) -> DataLakeServiceClient:
         return DataLakeServiceClient(

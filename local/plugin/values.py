@@ -11,14 +11,14 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
-from pulumi.runtime.rpc import UNKNOWN, is_rpc_secret, unwrap_rpc_secret
+from pulumi.runtime.rpc import UNKNOWN, is_rpc_secret, unwrap_rpc_secret, wrap_rpc_secret
 
 Properties = dict[str, Any]
 
 
 def from_struct(struct: Struct) -> Properties:
     """The properties as Python values; secrets stay wrapped."""
-    properties: Properties = MessageToDict(struct)
+    properties: Properties = _with_whole_numbers(MessageToDict(struct))
     return properties
 
 
@@ -39,8 +39,15 @@ def is_secret(value: Any) -> bool:
 
 
 def unwrap(value: Any) -> Any:
-    """The value, if it is a secret the one inside; what it contains is left as it is."""
-    return unwrap_rpc_secret(value) if is_secret(value) else value
+    """The value, if it is a secret the one inside; what a secret list or map holds stays secret."""
+    if not is_secret(value):
+        return value
+    inner = unwrap_rpc_secret(value)
+    if isinstance(inner, dict):
+        return {key: _secret(item) for key, item in inner.items()}
+    if isinstance(inner, list):
+        return [_secret(item) for item in inner]
+    return inner
 
 
 def plain(value: Any) -> Any:
@@ -50,4 +57,29 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [plain(item) for item in value]
+    return value
+
+
+def has_unknown(value: Any) -> bool:
+    """Whether the value, or one inside it at any depth, is not known yet."""
+    value = plain(value)
+    if isinstance(value, dict):
+        return any(has_unknown(item) for item in value.values())
+    if isinstance(value, list):
+        return any(has_unknown(item) for item in value)
+    return is_unknown(value)
+
+
+def _secret(value: Any) -> Any:
+    return value if is_secret(value) else wrap_rpc_secret(value)
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """The protocol has one type for numbers; a person who wrote 2 should not read 2.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(item) for item in value]
     return value

@@ -1,0 +1,204 @@
+"""What Azure refuses although its types allow it, as far as it is documented and known beforehand.
+
+Names: https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from local.plugin.values import is_unknown, unwrap
+
+IMAGE_PREFIX = "DOCKER|"
+"""What App Service writes before the image in ``linuxFxVersion``."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A value that breaks a rule.
+
+    Args:
+        path: the property.
+        value: its value, in its wrapper if it is a secret; ``None`` where one is missing.
+        allowed: what Azure takes.
+    """
+
+    path: str
+    value: Any
+    allowed: str
+
+
+@dataclass(frozen=True)
+class _NameRule:
+    pattern: str
+    allowed: str
+
+    def accepts(self, name: Any) -> bool:
+        bare = unwrap(name)
+        # A name of another type is reported as that.
+        return not isinstance(bare, str) or is_unknown(bare) or bool(self._match(bare))
+
+    def _match(self, name: str) -> re.Match[str] | None:
+        return re.fullmatch(self.pattern, name)
+
+
+def _without(characters: str) -> _NameRule:
+    return _NameRule(
+        rf"[^{re.escape(characters)}\x00-\x1f\x7f]{{1,260}}(?<![ .])",
+        f"1 to 260 characters other than {' '.join(characters)}, not ending in a space or a point",
+    )
+
+
+def _network_name(shortest: int, longest: int) -> _NameRule:
+    return _NameRule(
+        rf"(?=.{{{shortest},{longest}}}$)[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?",
+        f"{shortest} to {longest} letters, digits, underscores, points and hyphens, beginning with "
+        "a letter or digit and not ending in a point or hyphen",
+    )
+
+
+_CONTAINER_NAME = _NameRule(
+    r"(?=.{1,63}$)[a-z0-9]+(?:-[a-z0-9]+)*",
+    "1 to 63 lower-case letters, digits and single hyphens, without a hyphen at either end",
+)
+_DEFAULT = _NameRule("default", '"default"')
+_GUID = _NameRule(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", "a GUID")
+_STORAGE_PART = _NameRule(
+    r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*",
+    "3 to 63 lower-case letters, digits and single hyphens, without a hyphen at either end",
+)
+
+_NAMES = {
+    "applicationinsights:Component": _without("%&\\?/"),
+    "authorization:ManagementLockAtResourceGroupLevel": _NameRule(
+        r"[A-Za-z0-9_.()-]{0,89}[A-Za-z0-9_()-]",
+        "1 to 90 letters, digits, points, underscores, hyphens and parentheses, not ending in "
+        "a point",
+    ),
+    "authorization:RoleAssignment": _GUID,
+    "authorization:RoleDefinition": _GUID,
+    "containerinstance:ContainerGroup": _CONTAINER_NAME,
+    "containerregistry:Registry": _NameRule(r"[A-Za-z0-9]{5,50}", "5 to 50 letters and digits"),
+    "keyvault:Secret": _NameRule(r"[A-Za-z0-9-]{1,127}", "1 to 127 letters, digits and hyphens"),
+    "keyvault:Vault": _NameRule(
+        r"(?=.{3,24}$)[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*",
+        "3 to 24 letters, digits and single hyphens, beginning with a letter and not ending in "
+        "a hyphen",
+    ),
+    "managedidentity:UserAssignedIdentity": _NameRule(
+        r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}",
+        "3 to 128 letters, digits, hyphens and underscores, beginning with a letter or digit",
+    ),
+    "monitor:ActionGroup": _without(":<>+/&%\\?"),
+    "monitor:MetricAlert": _without("*#&+:<>?@%{}\\/"),
+    "monitor:ScheduledQueryRule": _without("*<>%{}&:\\?/#"),
+    "network:NetworkSecurityGroup": _network_name(1, 80),
+    "network:PrivateEndpoint": _network_name(2, 64),
+    "network:Subnet": _network_name(1, 80),
+    "network:VirtualNetwork": _network_name(2, 64),
+    "operationalinsights:Workspace": _NameRule(
+        r"[A-Za-z0-9][A-Za-z0-9-]{2,61}[A-Za-z0-9]",
+        "4 to 63 letters, digits and hyphens, without a hyphen at either end",
+    ),
+    "privatedns:PrivateZone": _NameRule(
+        r"(?=.{1,63}$)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){1,33}",
+        "2 to 34 labels of letters, digits, underscores and hyphens, separated by points, of 63 "
+        "characters at most together",
+    ),
+    "privatedns:VirtualNetworkLink": _network_name(1, 80),
+    "resources:ResourceGroup": _NameRule(
+        r"[\w().-]{0,89}[\w()-]",
+        "1 to 90 letters, digits, underscores, hyphens, parentheses and points, not ending in "
+        "a point",
+    ),
+    "storage:BlobContainer": _STORAGE_PART,
+    "storage:BlobServiceProperties": _DEFAULT,
+    "storage:ManagementPolicy": _DEFAULT,
+    "storage:Queue": _STORAGE_PART,
+    "storage:StorageAccount": _NameRule(r"[a-z0-9]{3,24}", "3 to 24 lower-case letters and digits"),
+    "storage:Table": _NameRule(
+        r"[A-Za-z][A-Za-z0-9]{2,62}", "3 to 63 letters and digits, beginning with a letter"
+    ),
+    "storage:TableServiceProperties": _DEFAULT,
+    "web:AppServicePlan": _NameRule(r"(?:[^\W_]|-){1,60}", "1 to 60 letters, digits and hyphens"),
+    "web:WebApp": _NameRule(
+        r"[^\W_](?:[^\W_]|-){0,58}[^\W_]",
+        "2 to 60 letters, digits and hyphens, without a hyphen at either end",
+    ),
+}
+_NAMES["authorization:ManagementLockByScope"] = _NAMES[
+    "authorization:ManagementLockAtResourceGroupLevel"
+]
+
+
+def violations(kind: str, own_name: str | None, inputs: Mapping[str, Any]) -> Iterator[Violation]:
+    """The rules that a resource breaks; unknown values break none.
+
+    Args:
+        kind: module and type, such as ``storage:Table``.
+        own_name: the input that names the resource.
+        inputs: what the program set, with secrets in their wrappers.
+    """
+    rule = _NAMES.get(kind)
+    if rule and own_name and not rule.accepts(inputs.get(own_name)):
+        yield Violation(own_name, inputs[own_name], rule.allowed)
+    further = _FURTHER.get(kind)
+    if further:
+        yield from further(inputs)
+
+
+def _container_group(inputs: Mapping[str, Any]) -> Iterator[Violation]:
+    names: set[str] = set()
+    for index, container in enumerate(_list(inputs.get("containers"))):
+        path = f"containers[{index}]"
+        members = _map(container)
+        # Both are optional in the SDK, for containers from a profile, which are not supported here.
+        for required in ("image", "resources"):
+            if unwrap(members.get(required)) in (None, ""):
+                yield Violation(f"{path}.{required}", None, "a value, which Azure requires")
+        if not _CONTAINER_NAME.accepts(members.get("name")):
+            yield Violation(f"{path}.name", members["name"], _CONTAINER_NAME.allowed)
+        name = unwrap(members.get("name"))
+        if isinstance(name, str) and not is_unknown(name):
+            if name in names:
+                yield Violation(f"{path}.name", members["name"], "a name of its own in the group")
+            names.add(name)
+        yield from _requests(_map(_map(members.get("resources")).get("requests")), path)
+
+
+def _requests(requests: Mapping[str, Any], path: str) -> Iterator[Violation]:
+    for name in ("cpu", "memoryInGB"):
+        amount = unwrap(requests.get(name))
+        if isinstance(amount, int | float) and amount <= 0:
+            yield Violation(f"{path}.resources.requests.{name}", requests[name], "a number above 0")
+
+
+def _web_app(inputs: Mapping[str, Any]) -> Iterator[Violation]:
+    site = inputs.get("siteConfig")
+    version = _map(site).get("linuxFxVersion")
+    if is_unknown(unwrap(site)) or is_unknown(unwrap(version)):
+        return
+    if not str(unwrap(version)).startswith(IMAGE_PREFIX):
+        yield Violation(
+            "siteConfig.linuxFxVersion", version, f'"{IMAGE_PREFIX}<image>" on a local stack'
+        )
+
+
+_FURTHER: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Violation]]] = {
+    "containerinstance:ContainerGroup": _container_group,
+    "web:WebApp": _web_app,
+}
+
+
+# A value of another type is reported by the check of types.
+def _map(value: Any) -> Mapping[str, Any]:
+    bare = unwrap(value)
+    return bare if isinstance(bare, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    bare = unwrap(value)
+    return bare if isinstance(bare, list) else []
