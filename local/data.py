@@ -14,7 +14,7 @@ from azure.data.tables import TableServiceClient
 from azure.storage.filedatalake import DataLakeServiceClient, FileSystemClient
 
 from extractor.runtime.records import RUNS_TABLE, Run
-from local.azure.credential import PlatformCredential
+from local.plugin.storage import PlatformCredential
 from local.settings import Settings
 
 

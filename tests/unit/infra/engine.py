@@ -193,7 +193,7 @@ def run_program(
             engine, project="pipelines", stack=stack, preview=preview, monitor=Monitor(engine)
         )
         pulumi.runtime.set_all_config({key: _text(value) for key, value in config.items()})
-        _deploy()
+        pulumi.runtime.test(deploy)()  # type: ignore[no-untyped-call] # Pulumi gives it no types
     finally:
         loop.close()
         asyncio.set_event_loop(None)
@@ -202,8 +202,3 @@ def run_program(
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-@pulumi.runtime.test
-def _deploy() -> None:
-    deploy()

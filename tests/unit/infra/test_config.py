@@ -103,8 +103,8 @@ def test_a_declaration_has_the_schedule_and_not_the_container(folder: Path) -> N
         (
             {"schedule": "60 * * * *"},
             (
-                'weather.schedule is "60 * * * *"; allowed is a cron expression of five fields such '
-                "as '0 6 * * *' (Bad minute)."
+                'weather.schedule is "60 * * * *"; allowed is a cron expression of five fields '
+                "such as '0 6 * * *' (Bad minute)."
             ),
         ),
         ({"cpu": 0}, "weather.cpu is 0; allowed is at least 1."),
@@ -151,9 +151,9 @@ def test_a_declaration_has_the_schedule_and_not_the_container(folder: Path) -> N
         (
             {"environment": {"JOB_NAME": "x"}},
             (
-                'weather.environment.JOB_NAME is "JOB_NAME"; allowed is any name but those which the '
-                "deployment sets itself: AZURE_CLIENT_ID, IMAGE_DIGEST, JOB_NAME, LAKE_ENDPOINT, "
-                "LAKE_FILE_SYSTEM, TABLES_ENDPOINT."
+                'weather.environment.JOB_NAME is "JOB_NAME"; allowed is any name but those which '
+                "the deployment sets itself: AZURE_CLIENT_ID, IMAGE_DIGEST, JOB_NAME, "
+                "LAKE_ENDPOINT, LAKE_FILE_SYSTEM, TABLES_ENDPOINT."
             ),
         ),
     ],
@@ -218,8 +218,8 @@ def test_a_name_that_is_taken(folder: Path, name: str) -> None:
 def test_an_extractor_without_a_folder(folder: Path) -> None:
     assert errors(folder, extractors={"wether": WEATHER}) == [
         (
-            "pipelines:extractors.wether has no extractor/wether/Dockerfile; allowed is the name of a "
-            "folder below extractor/ with a Dockerfile: sales-orders, weather."
+            "pipelines:extractors.wether has no extractor/wether/Dockerfile; allowed is the name "
+            "of a folder below extractor/ with a Dockerfile: sales-orders, weather."
         )
     ]
 
