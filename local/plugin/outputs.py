@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from pulumi import _types as sdk_types
+from pulumi.runtime.rpc import UNKNOWN
 
 from local.azure.identity import TENANT_ID, object_id
 from local.plugin.bodies import Resource
 from local.plugin.ids import guid, resource_type
-from local.plugin.values import has_unknown
+from local.plugin.schema import ResourceSchema
+from local.plugin.values import as_secret, has_unknown, is_secret, plain
 from local.settings import HOST_ALIAS, Settings
 
 _KEY_BYTES = 64
 """Length of a workspace's shared key."""
+
+
+def previewed_outputs(schema: ResourceSchema, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of a resource that is still to be created.
+
+    What the program set is known, also within an object; all else that Azure answers with is not.
+
+    Args:
+        schema: the resource's type.
+        inputs: what the program set, with secrets in their wrappers.
+    """
+    return {
+        **dict.fromkeys(schema.outputs, UNKNOWN),
+        **{name: _previewed(value, schema.outputs.get(name)) for name, value in inputs.items()},
+    }
 
 
 def outputs_of(resource: Resource, settings: Settings) -> dict[str, Any]:
@@ -43,19 +63,39 @@ def workspace_keys(resource_group: str, workspace: str) -> dict[str, Any]:
     }
 
 
+def _previewed(value: Any, annotation: Any) -> Any:
+    if is_secret(value):
+        return as_secret(_previewed(plain(value), annotation))
+    collection = typing.get_origin(annotation)
+    if isinstance(value, list) and collection is Mapping:
+        # A list of ids, which Azure answers with a map of what it knows of each.
+        return UNKNOWN if has_unknown(value) else dict.fromkeys(value, UNKNOWN)
+    if isinstance(value, list) and collection is Sequence:
+        (element,) = typing.get_args(annotation)
+        return [_previewed(item, element) for item in value]
+    if isinstance(value, dict) and sdk_types.is_output_type(annotation):
+        types = sdk_types.output_type_types(annotation)
+        return {
+            **dict.fromkeys(types, UNKNOWN),
+            **{name: _previewed(item, types.get(name)) for name, item in value.items()},
+        }
+    return value
+
+
 def _assigned_identity(resource: Resource) -> dict[str, Any]:
     """The identity that a resource runs as.
 
     A program lists the user-assigned identities; Azure answers with a map of what it knows of them.
     """
     identity = resource.inputs.get("identity")
-    if not isinstance(identity, dict) or has_unknown(identity):
+    if not isinstance(identity, dict):
         return {}
     completed = dict(identity)
-    if "userAssignedIdentities" in identity:
-        completed["userAssignedIdentities"] = {
-            one: _principal(one) for one in identity["userAssignedIdentities"]
-        }
+    assigned = identity.get("userAssignedIdentities")
+    if assigned is not None:
+        completed["userAssignedIdentities"] = (
+            UNKNOWN if has_unknown(assigned) else {one: _principal(one) for one in assigned}
+        )
     if "SystemAssigned" in identity.get("type", ""):
         completed |= {"principalId": _principal(resource.id)["principalId"], "tenantId": TENANT_ID}
     return {"identity": completed}
@@ -105,16 +145,19 @@ def _storage_account(resource: Resource, settings: Settings) -> dict[str, Any]:
 
 
 def _vault(resource: Resource, _settings: Settings) -> dict[str, Any]:
-    address = {"vaultUri": f"https://{resource.name}.vault.azure.net/"}
-    return {"properties": {**resource.inputs["properties"], **address}}
+    properties = resource.inputs["properties"]
+    if not isinstance(properties, dict):
+        return {}
+    return {"properties": {**properties, "vaultUri": f"https://{resource.name}.vault.azure.net/"}}
 
 
 def _virtual_network(resource: Resource, _settings: Settings) -> dict[str, Any]:
+    subnets = resource.inputs.get("subnets", [])
+    if has_unknown(subnets):
+        return {}
     return {
         "subnets": [
-            {**subnet, "id": f"{resource.id}/subnets/{subnet['name']}"}
-            for subnet in resource.inputs.get("subnets", [])
-            if not has_unknown(subnet)
+            {**subnet, "id": f"{resource.id}/subnets/{subnet['name']}"} for subnet in subnets
         ]
     }
 

@@ -151,25 +151,26 @@ def violations(kind: str, own_name: str | None, inputs: Mapping[str, Any]) -> It
 
 
 def _container_group(inputs: Mapping[str, Any]) -> Iterator[Violation]:
-    names: set[str] = set()
+    names: list[Any] = []
     for index, container in enumerate(_list(inputs.get("containers"))):
-        path = f"containers[{index}]"
-        members = _map(container)
-        # Both are optional in the SDK, for containers from a profile, which are not supported here.
-        for required in ("image", "resources"):
-            if unwrap(members.get(required)) in (None, ""):
-                yield Violation(f"{path}.{required}", None, "a value, which Azure requires")
-        if not _CONTAINER_NAME.accepts(members.get("name")):
-            yield Violation(f"{path}.name", members["name"], _CONTAINER_NAME.allowed)
-        name = unwrap(members.get("name"))
-        if isinstance(name, str) and not is_unknown(name):
-            if name in names:
-                yield Violation(f"{path}.name", members["name"], "a name of its own in the group")
-            names.add(name)
-        yield from _requests(_map(_map(members.get("resources")).get("requests")), path)
+        members = unwrap(container)
+        if isinstance(members, dict):
+            yield from _container(members, f"containers[{index}]")
+            name = unwrap(members.get("name"))
+            if name in names and not is_unknown(name):
+                allowed = "a name of its own in the group"
+                yield Violation(f"containers[{index}].name", members["name"], allowed)
+            names.append(name)
 
 
-def _requests(requests: Mapping[str, Any], path: str) -> Iterator[Violation]:
+def _container(members: Mapping[str, Any], path: str) -> Iterator[Violation]:
+    # Both are optional in the SDK, for containers from a profile, which are not supported here.
+    for required in ("image", "resources"):
+        if unwrap(members.get(required)) in (None, ""):
+            yield Violation(f"{path}.{required}", None, "a value, which Azure requires")
+    if not _CONTAINER_NAME.accepts(members.get("name")):
+        yield Violation(f"{path}.name", members["name"], _CONTAINER_NAME.allowed)
+    requests = _map(_map(members.get("resources")).get("requests"))
     for name in ("cpu", "memoryInGB"):
         amount = unwrap(requests.get(name))
         if isinstance(amount, int | float) and amount <= 0:

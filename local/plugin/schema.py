@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +36,9 @@ class ObjectShape:
         python_names: the name that a Python program uses, by the name on the wire.
     """
 
-    types: dict[str, Any]
+    types: Mapping[str, Any]
     required: frozenset[str]
-    python_names: dict[str, str]
+    python_names: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ class ResourceSchema:
     Args:
         token: type without its API version, such as ``azure-native:storage:Table``.
         inputs: what a program may set.
-        outputs: all that Azure answers with, inputs included.
+        outputs: type hint of each property that Azure answers with, inputs included.
         path: the inputs that are part of the resource's id.
     """
 
     token: str
     inputs: ObjectShape
-    outputs: frozenset[str]
+    outputs: Mapping[str, Any]
     path: frozenset[str]
 
     @property
@@ -101,7 +102,7 @@ def resource_schema(token: str) -> ResourceSchema:
     return ResourceSchema(
         token=f"{package}:{module_name}:{type_name}",
         inputs=inputs,
-        outputs=frozenset(sdk_types.resource_pulumi_to_py_names(resource)),
+        outputs=sdk_types.resource_types(resource),
         path=_path_parameters(module, resource, inputs),
     )
 

@@ -24,9 +24,17 @@ from local.plugin.check import Failure, check
 from local.plugin.diff import Change, Difference, Kind, compare
 from local.plugin.errors import NotFoundError, RefusedError
 from local.plugin.ids import SUBSCRIPTION_ID, guid, resource_id
-from local.plugin.outputs import outputs_of, workspace_keys
+from local.plugin.outputs import outputs_of, previewed_outputs, workspace_keys
 from local.plugin.schema import PACKAGE, RESOURCE_GROUP, ResourceSchema, resource_schema
-from local.plugin.values import from_struct, is_unknown, plain, to_struct, unwrap
+from local.plugin.values import (
+    as_secret,
+    from_struct,
+    has_secret,
+    is_unknown,
+    plain,
+    to_struct,
+    unwrap,
+)
 from local.settings import Settings
 
 _CLIENT_CONFIG = "azure-native:authorization:getClientConfig"
@@ -160,8 +168,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         schema = resource_schema(request.type)
         inputs = from_struct(request.properties)
         if request.preview:
-            unknown = dict.fromkeys(schema.outputs, UNKNOWN)
-            return provider_pb2.CreateResponse(properties=to_struct({**unknown, **inputs}))
+            properties = to_struct(previewed_outputs(schema, inputs))
+            return provider_pb2.CreateResponse(properties=properties)
         resource = self._resource(schema, request.name, inputs)
         body_of(schema, self._services).create(resource)
         return provider_pb2.CreateResponse(
@@ -240,8 +248,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return Resource(schema, identifier, bare)
 
     def _outputs(self, resource: Resource, inputs: Mapping[str, Any]) -> Any:
-        # The inputs with their wrappers, so that what is a secret stays one in the state.
-        return to_struct({**inputs, **outputs_of(resource, self._settings)})
+        # What is a secret, or was made from one, stays one in the state.
+        added = {
+            name: as_secret(value) if has_secret(inputs.get(name)) else value
+            for name, value in outputs_of(resource, self._settings).items()
+        }
+        return to_struct({**inputs, **added})
 
     def _set_location(
         self, schema: ResourceSchema, inputs: dict[str, Any], old_inputs: Mapping[str, Any]

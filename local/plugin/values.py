@@ -44,9 +44,9 @@ def unwrap(value: Any) -> Any:
         return value
     inner = unwrap_rpc_secret(value)
     if isinstance(inner, dict):
-        return {key: _secret(item) for key, item in inner.items()}
+        return {key: as_secret(item) for key, item in inner.items()}
     if isinstance(inner, list):
-        return [_secret(item) for item in inner]
+        return [as_secret(item) for item in inner]
     return inner
 
 
@@ -60,6 +60,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+def has_secret(value: Any) -> bool:
+    """Whether the value, or one inside it at any depth, is a secret."""
+    return bool(plain(value) != value)
+
+
 def has_unknown(value: Any) -> bool:
     """Whether the value, or one inside it at any depth, is not known yet."""
     value = plain(value)
@@ -70,7 +75,8 @@ def has_unknown(value: Any) -> bool:
     return is_unknown(value)
 
 
-def _secret(value: Any) -> Any:
+def as_secret(value: Any) -> Any:
+    """The value in a secret's wrapper."""
     return value if is_secret(value) else wrap_rpc_secret(value)
 
 
