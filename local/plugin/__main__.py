@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
+from local.plugin.bodies import LocalServices
 from local.plugin.servicer import Provider
 from local.settings import Settings
 
@@ -34,7 +35,7 @@ def main() -> None:
         ],
     )
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(
-        Provider(Settings.from_environment()), server
+        Provider(LocalServices(Settings.from_environment())), server
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

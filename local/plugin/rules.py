@@ -6,7 +6,7 @@ Names: https://learn.microsoft.com/azure/azure-resource-manager/management/resou
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,6 +151,9 @@ def violations(kind: str, own_name: str | None, inputs: Mapping[str, Any]) -> It
 
 
 def _container_group(inputs: Mapping[str, Any]) -> Iterator[Violation]:
+    # All of these are optional in the SDK, for groups and containers from a profile, which are not
+    # supported here.
+    yield from _missing(inputs, ("containers", "osType"), "")
     names: list[Any] = []
     for index, container in enumerate(_list(inputs.get("containers"))):
         members = unwrap(container)
@@ -164,10 +167,7 @@ def _container_group(inputs: Mapping[str, Any]) -> Iterator[Violation]:
 
 
 def _container(members: Mapping[str, Any], path: str) -> Iterator[Violation]:
-    # Both are optional in the SDK, for containers from a profile, which are not supported here.
-    for required in ("image", "resources"):
-        if unwrap(members.get(required)) in (None, ""):
-            yield Violation(f"{path}.{required}", None, "a value, which Azure requires")
+    yield from _missing(members, ("image", "resources"), f"{path}.")
     if not _CONTAINER_NAME.accepts(members.get("name")):
         yield Violation(f"{path}.name", members["name"], _CONTAINER_NAME.allowed)
     requests = _map(_map(members.get("resources")).get("requests"))
@@ -175,6 +175,12 @@ def _container(members: Mapping[str, Any], path: str) -> Iterator[Violation]:
         amount = unwrap(requests.get(name))
         if isinstance(amount, int | float) and amount <= 0:
             yield Violation(f"{path}.resources.requests.{name}", requests[name], "a number above 0")
+
+
+def _missing(inputs: Mapping[str, Any], names: Sequence[str], prefix: str) -> Iterator[Violation]:
+    for name in names:
+        if unwrap(inputs.get(name)) in (None, ""):
+            yield Violation(f"{prefix}{name}", None, "a value, which Azure requires")
 
 
 def _web_app(inputs: Mapping[str, Any]) -> Iterator[Violation]:

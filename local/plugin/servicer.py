@@ -35,7 +35,6 @@ from local.plugin.values import (
     to_struct,
     unwrap,
 )
-from local.settings import Settings
 
 _CLIENT_CONFIG = "azure-native:authorization:getClientConfig"
 _WORKSPACE_KEYS = "azure-native:operationalinsights:getSharedKeys"
@@ -76,12 +75,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """The azure-native provider of a local stack.
 
     Args:
-        settings: the stack.
+        services: the services of the stack.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._services = LocalServices(settings)
+    def __init__(self, services: LocalServices) -> None:
+        self._settings = services.settings
+        self._services = services
         self._subscription = SUBSCRIPTION_ID
         self._default_location: str | None = None
         self._locations: dict[str, str] = {}

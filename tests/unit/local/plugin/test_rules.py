@@ -56,12 +56,15 @@ NAMES = [
     ("web:WebApp", ["ab", "x" * 60], ["a", "-ab", "ab-", "a_b", "x" * 61]),
 ]
 
+COMPLETE = {"containers": [], "osType": "Linux", "siteConfig": {"linuxFxVersion": "DOCKER|image"}}
+"""What types with further rules want beside a name."""
+
 
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind, names, _ in NAMES for name in names]
 )
 def test_names_that_azure_takes(kind: str, name: str) -> None:
-    inputs = {"ownName": name, "siteConfig": {"linuxFxVersion": "DOCKER|image"}}
+    inputs = {**COMPLETE, "ownName": name}
     assert list(violations(kind, "ownName", inputs)) == []
 
 
@@ -69,7 +72,7 @@ def test_names_that_azure_takes(kind: str, name: str) -> None:
     ("kind", "name"), [(kind, name) for kind, _, names in NAMES for name in names]
 )
 def test_names_that_azure_refuses(kind: str, name: str) -> None:
-    inputs = {"ownName": name, "siteConfig": {"linuxFxVersion": "DOCKER|image"}}
+    inputs = {**COMPLETE, "ownName": name}
     (violation,) = violations(kind, "ownName", inputs)
     assert (violation.path, violation.value) == ("ownName", name)
     assert violation.allowed
@@ -90,7 +93,12 @@ def test_a_secret_name_is_checked_and_stays_in_its_wrapper() -> None:
 
 
 def paths(inputs: dict[str, Any], kind: str = "containerinstance:ContainerGroup") -> list[str]:
-    return [each.path for each in violations(kind, None, inputs)]
+    return [each.path for each in violations(kind, None, {"osType": "Linux", **inputs})]
+
+
+def test_what_a_container_group_needs() -> None:
+    assert paths({"osType": None}) == ["containers", "osType"]
+    assert paths({"osType": UNKNOWN, "containers": UNKNOWN}) == []
 
 
 @pytest.mark.parametrize(
