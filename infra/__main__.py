@@ -13,10 +13,14 @@ from infra import naming
 from infra.config import ConfigurationError, StackConfig
 from infra.extractors import Extractor, ExtractorProps, stage_runtime
 from infra.lake import Lake, LakeProps
-from infra.registry import Registry
+from infra.monitoring import Monitoring, MonitoringProps
+from infra.network import Network, NetworkProps
+from infra.registry import Registry, RegistryProps
+from infra.roles import LAKE_WRITER, define
 from infra.scheduler import Scheduler, SchedulerProps
 from infra.stack import StackProps
-from infra.tables import Tables
+from infra.tables import Tables, TablesProps
+from infra.vault import Vault, VaultProps
 
 
 def deploy() -> None:
@@ -36,10 +40,20 @@ def deploy() -> None:
     stack = StackProps(resource_group_name=group.name, resource_group_id=group.id, tags=tags)
     client = authorization.get_client_config_output()
 
-    registry = Registry("registry", stack)
-    lake = Lake("lake", LakeProps(stack=stack, config=config.lake))
-    tables = Tables("state", stack)
+    network = (
+        Network("network", NetworkProps(stack, config.network)) if config.network.isolated else None
+    )
+    monitoring = Monitoring("monitoring", MonitoringProps(stack, config.monitoring))
+    registry = Registry("registry", RegistryProps(stack, network))
+    lake = Lake("lake", LakeProps(stack, config.lake, network))
+    tables = Tables("state", TablesProps(stack, network))
+    vault = (
+        Vault("vault", VaultProps(stack, client.tenant_id, network))
+        if any(each.secrets for each in config.extractors.values())
+        else None
+    )
 
+    lake_role = define(LAKE_WRITER, group.id, lake)
     runtime = stage_runtime()
     for name, extractor in config.extractors.items():
         props = ExtractorProps(
@@ -50,7 +64,11 @@ def deploy() -> None:
             runtime=runtime,
             registry=registry,
             lake=lake,
+            lake_role=lake_role,
             tables=tables,
+            monitoring=monitoring,
+            vault=vault,
+            network=network,
         )
         Extractor(name, props)
 
@@ -59,10 +77,13 @@ def deploy() -> None:
         SchedulerProps(
             stack=stack,
             subscription_id=client.subscription_id,
+            tenant_id=client.tenant_id,
             config=config.scheduler,
             base_image=config.base_image,
             registry=registry,
             tables=tables,
+            monitoring=monitoring,
+            network=network,
             jobs=[each.declaration(name) for name, each in config.extractors.items()],
         ),
     )

@@ -6,19 +6,20 @@ is declared; so a mistake ends a preview with a sentence and nothing has changed
 
 from __future__ import annotations
 
-import difflib
+import ipaddress
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
+from uuid import UUID
 
 import pulumi
 import pydantic
-from pydantic import AfterValidator, BaseModel, Field
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, Field
 
 from infra import naming
+from infra.sentences import sentence
 from scheduler.declaration import Declaration, JobDeclaration, JobOptions
 
 NAMESPACE = "pipelines"
@@ -32,17 +33,23 @@ MAX_MEMORY_GB = 16
 more: https://learn.microsoft.com/azure/container-instances/container-instances-resource-and-quota-limits.
 """
 
+SMALLEST_NETWORK = 24
+"""Longest prefix of the network: three subnets of /26 have room in it."""
+
 MIN_CPU = 1
 MIN_MEMORY_GB = 1
 """Smallest container group: less is refused for a group, and here each has one container."""
 
 RESERVED_ENVIRONMENT = frozenset(
     {
+        "APPLICATIONINSIGHTS_CONNECTION_STRING",
         "AZURE_CLIENT_ID",
         "IMAGE_DIGEST",
         "JOB_NAME",
+        "KEY_VAULT_URL",
         "LAKE_ENDPOINT",
         "LAKE_FILE_SYSTEM",
+        "SECRETS",
         "TABLES_ENDPOINT",
     }
 )
@@ -82,6 +89,35 @@ def _file_system(name: str) -> str:
     return name
 
 
+def _secret_name(name: str) -> str:
+    if not naming.is_secret_name(name):
+        raise ValueError(f"a name that Azure Key Vault accepts: {naming.VAULT_ENTRY_RULE}")
+    return name
+
+
+def _address_space(text: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise ValueError(
+            f"a range of private IPv4 addresses such as 10.90.0.0/22 ({error})"
+        ) from error
+    if not network.is_private or network.prefixlen > SMALLEST_NETWORK:
+        raise ValueError(f"a range of private IPv4 addresses of at least /{SMALLEST_NETWORK}")
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise ValueError(f"an IPv4 address or range such as 203.0.113.7 ({error})") from error
+    return text
+
+
+EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+
+
 class ExtractorConfig(JobOptions):
     """An extractor: how it is scheduled (see :class:`JobOptions`) and what its container gets.
 
@@ -90,11 +126,14 @@ class ExtractorConfig(JobOptions):
         memory: memory in GB, in steps of 0.1 as Azure takes it.
         environment: variables of the container. Nothing secret: whoever may read the container
             group sees them.
+        secrets: names in the stack's key vault, by the name under which the extractor asks for
+            them. Only the names are deployed; the extractor reads the values as it runs.
     """
 
     cpu: Annotated[float, Field(ge=MIN_CPU, le=MAX_CPU)] = 1.0
     memory: Annotated[float, Field(ge=MIN_MEMORY_GB, le=MAX_MEMORY_GB, multiple_of=0.1)] = 1.5
-    environment: Mapping[Annotated[str, AfterValidator(_environment_name)], str] = Field(
+    environment: Mapping[EnvironmentName, str] = Field(default_factory=dict)
+    secrets: Mapping[EnvironmentName, Annotated[str, AfterValidator(_secret_name)]] = Field(
         default_factory=dict
     )
 
@@ -113,16 +152,46 @@ class SchedulerHost(StrEnum):
     """A container group that always runs."""
 
 
+class Plan(StrEnum):
+    """App Service plans that can be always on, by price; a timer needs no more than the first."""
+
+    B1 = "B1"
+    B2 = "B2"
+    B3 = "B3"
+    S1 = "S1"
+    P0V3 = "P0v3"
+    P1V3 = "P1v3"
+    P2V3 = "P2v3"
+
+
+class AuthenticationConfig(Declaration):
+    """Who may call the scheduler's HTTP functions.
+
+    Args:
+        client_id: application registration of Microsoft Entra ID that stands for the scheduler.
+        principals: object ids of the users, groups' members and services that may call; without
+            any, everybody of the directory to whom the registration is open.
+    """
+
+    client_id: UUID
+    principals: Sequence[UUID] = ()
+
+
 class SchedulerConfig(Declaration):
     """The central scheduler.
 
     Args:
         host: see :class:`SchedulerHost`.
+        plan: App Service plan of a ``function``.
+        authentication: see :class:`AuthenticationConfig`. Without it nobody can call the HTTP
+            functions: there is no anonymous access.
         tick_seconds: seconds between two ticks of a ``container``; a ``function`` ticks once a
             minute.
     """
 
     host: SchedulerHost = SchedulerHost.FUNCTION
+    plan: Plan = Plan.B1
+    authentication: AuthenticationConfig | None = None
     tick_seconds: Annotated[int, Field(ge=1, le=60)] = 60
 
 
@@ -131,9 +200,60 @@ class LakeConfig(Declaration):
 
     Args:
         file_system: name of the file system into which every extractor writes.
+        soft_delete_days: for how long what was deleted can be had back.
+        cool_after_days: days after which a file that nobody has changed moves to the cool tier,
+            which is cheaper to keep and dearer to read; never, without it.
+        locked: whether the lake is locked against deletion, even by its owner.
     """
 
     file_system: Annotated[str, AfterValidator(_file_system)] = "raw"
+    soft_delete_days: Annotated[int, Field(ge=1, le=365)] = 7
+    cool_after_days: Annotated[int, Field(ge=0, le=99999)] | None = None
+    locked: bool = False
+
+
+class AlertsConfig(Declaration):
+    """What people are told by mail.
+
+    Args:
+        emails: who; without any there are no alerts.
+        job_failed: a run ended ``failed``, ``timed_out`` or ``abandoned``.
+        no_tick_minutes: the scheduler has been silent for that long.
+        run_overdue: a run was still going at its deadline.
+    """
+
+    emails: Sequence[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]] = ()
+    job_failed: bool = True
+    no_tick_minutes: Annotated[int, Field(ge=5, le=1440, multiple_of=5)] = 5
+    run_overdue: bool = True
+
+
+class MonitoringConfig(Declaration):
+    """Logs and alerts.
+
+    Args:
+        retention_days: how long logs are kept.
+        alerts: see :class:`AlertsConfig`.
+    """
+
+    retention_days: Annotated[int, Field(ge=30, le=730)] = 30
+    alerts: AlertsConfig = AlertsConfig()
+
+
+class NetworkConfig(Declaration):
+    """The network.
+
+    Args:
+        isolated: whether storage, registry and key vault are reached from the stack's own network
+            alone, and the containers run in it.
+        address_space: the network's addresses; must not overlap those it is to be peered with.
+        deployer_addresses: public addresses from which images are pushed in spite of ``isolated``;
+            without any, deploy from within the network.
+    """
+
+    isolated: bool = False
+    address_space: Annotated[str, AfterValidator(_address_space)] = "10.90.0.0/22"
+    deployer_addresses: Sequence[Annotated[str, AfterValidator(_address)]] = ()
 
 
 class StackConfig(Declaration):
@@ -143,6 +263,8 @@ class StackConfig(Declaration):
         extractors: by name, which is that of the folder below ``extractor/``.
         base_image: what the images of extractors and of a ``container`` scheduler are built on.
         lake: see :class:`LakeConfig`.
+        monitoring: see :class:`MonitoringConfig`.
+        network: see :class:`NetworkConfig`.
         scheduler: see :class:`SchedulerConfig`.
         tags: put on every resource that takes tags, beside the project's and the stack's name.
     """
@@ -150,6 +272,8 @@ class StackConfig(Declaration):
     extractors: dict[Annotated[str, AfterValidator(_extractor_name)], ExtractorConfig]
     base_image: Annotated[str, Field(min_length=1)] = "python:3.11-slim"
     lake: LakeConfig = LakeConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
+    network: NetworkConfig = NetworkConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     tags: Mapping[str, str] = Field(default_factory=dict)
 
@@ -181,7 +305,7 @@ class StackConfig(Declaration):
             config = cls.model_validate({key: _decoded(value) for key, value in values.items()})
         except pydantic.ValidationError as error:
             raise ConfigurationError(
-                "\n".join(_sentence(cls, detail) for detail in error.errors())
+                "\n".join(sentence(NAMESPACE, cls, detail) for detail in error.errors())
             ) from None
         _check_folders(config.extractors, folder)
         return config
@@ -206,81 +330,3 @@ def _check_folders(names: Iterable[str], folder: Path) -> None:
 
 def _found(folder: Path) -> str:
     return ", ".join(sorted(path.parent.name for path in folder.glob("*/Dockerfile"))) or "none yet"
-
-
-# Sentences
-
-
-def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
-    """One sentence that names the key, its value and what is allowed."""
-    location = [part for part in error["loc"] if part != "[key]"]
-    key = f"{NAMESPACE}:" + ".".join(str(part) for part in location)
-    if error["type"] == "missing":
-        return f"{key} is missing; it is required."
-    if error["type"] == "extra_forbidden":
-        return f"{key} is not a known key; {_known_keys(model, location)}."
-    value = location[-1] if "[key]" in error["loc"] else error["input"]
-    return f"{key} is {json.dumps(value, default=str)}; allowed is {_allowed(error)}."
-
-
-_ALLOWED = {
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "datetime_from_date_parsing": "a time with an offset such as 2024-01-01T00:00:00Z",
-    "datetime_parsing": "a time with an offset such as 2024-01-01T00:00:00Z",
-    "datetime_type": "a time with an offset such as 2024-01-01T00:00:00Z",
-    "dict_type": "an object of keys and values",
-    "enum": "{expected}",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "greater_than_equal": "at least {ge}",
-    "int_from_float": "a whole number",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "less_than_equal": "at most {le}",
-    "model_type": "an object of keys and values",
-    "multiple_of": "a multiple of {multiple_of}",
-    "string_too_short": "a text that is not empty",
-    "string_type": "a text; put a number or a word such as true in quotes",
-    "time_delta_parsing": "an ISO 8601 duration such as PT10M or P1D",
-    "time_delta_type": "an ISO 8601 duration such as PT10M or P1D",
-    "timezone_aware": "a time with an offset such as 2024-01-01T00:00:00Z",
-    "value_error": "{error}",
-}
-"""What is allowed, by pydantic's type of error; the words in braces are its context."""
-
-
-def _allowed(error: ErrorDetails) -> str:
-    template = _ALLOWED.get(error["type"])
-    context = {name: _plain(value) for name, value in error.get("ctx", {}).items()}
-    return template.format(**context) if template else error["msg"]
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _known_keys(model: type[BaseModel], location: list[int | str]) -> str:
-    known = sorted(
-        str(field.alias or name) for name, field in _owner(model, location).model_fields.items()
-    )
-    nearest = difflib.get_close_matches(str(location[-1]), known, n=1)
-    suggestion = f'did you mean "{nearest[0]}"? Allowed' if nearest else "allowed"
-    return f"{suggestion} are {', '.join(known)}"
-
-
-def _owner(model: type[BaseModel], location: list[int | str]) -> type[BaseModel]:
-    """The model that the last part of a location is a key of."""
-    for part in location[:-1]:
-        for name, field in model.model_fields.items():
-            if part in (name, field.alias):
-                model = _model_within(field.annotation) or model
-    return model
-
-
-def _model_within(annotation: Any) -> type[BaseModel] | None:
-    """The model that an annotation is, or holds as a list's or an object's values."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
-    return next(filter(None, map(_model_within, arguments)), None)

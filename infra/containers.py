@@ -10,6 +10,7 @@ from pulumi_azure_native import containerinstance
 
 from infra.identity import Identity
 from infra.images import Image
+from infra.network import Network
 from infra.stack import StackProps
 
 
@@ -26,6 +27,7 @@ class ContainerGroupProps:
         memory: memory in GB.
         environment: variables, none of them secret.
         restart_policy: what Azure does when the container ends.
+        network: the network in which it runs; ``None`` for Azure's own.
     """
 
     stack: StackProps
@@ -36,6 +38,7 @@ class ContainerGroupProps:
     memory: float
     environment: Mapping[str, pulumi.Input[str]]
     restart_policy: containerinstance.ContainerGroupRestartPolicy
+    network: Network | None
 
 
 def container_group(
@@ -73,6 +76,11 @@ def container_group(
                 environment_variables=_variables(props.environment),
             )
         ],
+        subnet_ids=[
+            containerinstance.ContainerGroupSubnetIdArgs(id=props.network.containers_subnet_id)
+        ]
+        if props.network
+        else None,
         tags=props.stack.tags,
         opts=pulumi.ResourceOptions(
             parent=parent,

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
-from pulumi_azure_native import containerinstance
+from pulumi_azure_native import authorization, containerinstance
 
+from extractor.runtime.records import lake_folders
 from infra import naming
 from infra.config import EXTRACTORS_FOLDER, ExtractorConfig
 from infra.containers import ContainerGroupProps, container_group
-from infra.identity import BuiltInRole, Grant, Identity, IdentityProps
+from infra.identity import Grant, Identity, IdentityProps
 from infra.images import Image, ImageProps, build_image, stage
 from infra.lake import Lake
+from infra.monitoring import Monitoring
+from infra.network import Network
 from infra.registry import Registry
+from infra.roles import BuiltInRole, folder_condition
 from infra.stack import StackProps
 from infra.tables import Tables
+from infra.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,11 @@ class ExtractorProps:
         runtime: staged folder of what all extractors share.
         registry: where its image goes.
         lake: where it writes.
+        lake_role: what it may do in the lake.
         tables: where it finds its runs.
+        monitoring: where its log goes.
+        vault: where its secrets are; ``None`` where no extractor has any.
+        network: the stack's network, if it has one.
     """
 
     stack: StackProps
@@ -41,7 +51,11 @@ class ExtractorProps:
     runtime: Path
     registry: Registry
     lake: Lake
+    lake_role: authorization.RoleDefinition
     tables: Tables
+    monitoring: Monitoring
+    vault: Vault | None
+    network: Network | None
 
 
 class Extractor(pulumi.ComponentResource):
@@ -59,7 +73,7 @@ class Extractor(pulumi.ComponentResource):
     ) -> None:
         super().__init__("pipelines:infra:Extractor", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        identity = Identity(f"{name}-identity", _identity(props), child)
+        identity = Identity(f"{name}-identity", _identity(name, props), child)
         self.image: Image = build_image(f"{name}-image", _image(name, props), self)
         container_group(
             name,
@@ -73,6 +87,7 @@ class Extractor(pulumi.ComponentResource):
                 environment=self._environment(name, props, identity),
                 # An attempt ends with its container; whether there is another is the scheduler's.
                 restart_policy=containerinstance.ContainerGroupRestartPolicy.NEVER,
+                network=props.network,
             ),
             self,
         )
@@ -83,6 +98,8 @@ class Extractor(pulumi.ComponentResource):
     ) -> dict[str, pulumi.Input[str]]:
         return {
             **props.config.environment,
+            **_secrets(props),
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": props.monitoring.connection_string,
             "AZURE_CLIENT_ID": identity.client_id,
             "IMAGE_DIGEST": self.image.digest,
             "JOB_NAME": name,
@@ -92,18 +109,39 @@ class Extractor(pulumi.ComponentResource):
         }
 
 
-def _identity(props: ExtractorProps) -> IdentityProps:
+def _secrets(props: ExtractorProps) -> dict[str, pulumi.Input[str]]:
+    """Where the secrets are, never what they are."""
+    if props.vault is None or not props.config.secrets:
+        return {}
+    return {
+        "KEY_VAULT_URL": props.vault.url,
+        "SECRETS": json.dumps(props.config.secrets, sort_keys=True),
+    }
+
+
+def _identity(name: str, props: ExtractorProps) -> IdentityProps:
     tables = {
         f"table-{table}": Grant(BuiltInRole.TABLE_DATA_CONTRIBUTOR, table_id)
         for table, table_id in props.tables.table_ids.items()
+    }
+    secrets = {
+        f"secret-{secret}": Grant(BuiltInRole.KEY_VAULT_SECRETS_USER, props.vault.secret_id(secret))
+        for secret in sorted(set(props.config.secrets.values()))
+        if props.vault
     }
     return IdentityProps(
         stack=props.stack,
         subscription_id=props.subscription_id,
         grants={
             "registry": Grant(BuiltInRole.ACR_PULL, props.registry.id),
-            "lake": Grant(BuiltInRole.BLOB_DATA_CONTRIBUTOR, props.lake.file_system_id),
+            "lake": Grant(
+                props.lake_role.id, props.lake.file_system_id, folder_condition(lake_folders(name))
+            ),
+            "monitoring": Grant(
+                BuiltInRole.MONITORING_METRICS_PUBLISHER, props.monitoring.component_id
+            ),
             **tables,
+            **secrets,
         },
     )
 

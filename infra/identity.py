@@ -4,33 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import pulumi
 from pulumi_azure_native import authorization, managedidentity
 
+from infra.roles import CONDITION_VERSION, BuiltInRole
 from infra.stack import StackProps
-
-
-class BuiltInRole(StrEnum):
-    """Roles that Azure defines, by their id in every directory.
-
-    Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles.
-    """
-
-    ACR_PULL = "7f951dda-4ed3-4680-a7ca-43fe172d538d"
-    """Pull images of a registry."""
-    BLOB_DATA_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
-    """Read, write and delete blobs, files and folders."""
-    BLOB_DATA_OWNER = "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"
-    """The same and set permissions: what the Functions host asks for its own storage."""
-    TABLE_DATA_CONTRIBUTOR = "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"
-    """Read, write and delete rows of tables."""
-
-    def definition_id(self, subscription_id: str) -> str:
-        """Id of the role's definition as an assignment names it."""
-        provider = "providers/Microsoft.Authorization/roleDefinitions"
-        return f"/subscriptions/{subscription_id}/{provider}/{self.value}"
 
 
 @dataclass(frozen=True)
@@ -40,10 +19,12 @@ class Grant:
     Args:
         role: a built-in role, or the id of a definition.
         scope: id of the resource on which it is held.
+        condition: narrows it down further; see :func:`infra.roles.folder_condition`.
     """
 
     role: BuiltInRole | pulumi.Output[str]
     scope: pulumi.Input[str]
+    condition: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,5 +86,7 @@ class Identity(pulumi.ComponentResource):
                 else role
             ),
             scope=grant.scope,
+            condition=grant.condition,
+            condition_version=CONDITION_VERSION if grant.condition else None,
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -23,10 +23,13 @@ FILE_SYSTEM_RULE = (
     "3 to 63 lower-case letters, digits and hyphens, with no hyphen at an end and no two in a row"
 )
 
+VAULT_ENTRY_RULE = "1 to 127 letters, digits and hyphens"
+
 ENVIRONMENT_NAME_RULE = "letters, digits and underscores, not beginning with a digit"
 
 _HYPHENATED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"[A-Za-z0-9-]{1,127}")
 _FILE_SYSTEM_LENGTHS = range(3, 64)
 
 
@@ -38,6 +41,11 @@ def is_container_group_name(name: str) -> bool:
 def is_file_system_name(name: str) -> bool:
     """Whether Azure Storage accepts the name for a blob container, which a file system is."""
     return len(name) in _FILE_SYSTEM_LENGTHS and bool(_HYPHENATED.fullmatch(name))
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether Azure Key Vault accepts the name for a secret."""
+    return bool(_SECRET.fullmatch(name))
 
 
 def is_environment_name(name: str) -> bool:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pulumi
 from pulumi_azure_native import containerregistry
 
+from infra.network import Network, PrivateService
 from infra.stack import StackProps
+
+
+@dataclass(frozen=True)
+class RegistryProps:
+    """Arguments of :class:`Registry`.
+
+    Args:
+        stack: the stack.
+        network: the stack's network; ``None`` where the registry may be reached from outside.
+    """
+
+    stack: StackProps
+    network: Network | None
 
 
 class Registry(pulumi.ComponentResource):
@@ -17,18 +33,49 @@ class Registry(pulumi.ComponentResource):
     """
 
     def __init__(
-        self, name: str, props: StackProps, opts: pulumi.ResourceOptions | None = None
+        self, name: str, props: RegistryProps, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("pipelines:infra:Registry", name, None, opts)
         registry = containerregistry.Registry(
             name,
-            resource_group_name=props.resource_group_name,
-            sku=containerregistry.SkuArgs(name=containerregistry.SkuName.BASIC),
+            resource_group_name=props.stack.resource_group_name,
+            sku=containerregistry.SkuArgs(name=_sku(props.network)),
             admin_user_enabled=False,
             anonymous_pull_enabled=False,
-            tags=props.tags,
+            public_network_access=_public_access(props.network),
+            network_rule_set=_network_rules(props.network),
+            # Azure Container Instances pulls as a trusted service: it has no address of its own.
+            network_rule_bypass_options=containerregistry.NetworkRuleBypassOptions.AZURE_SERVICES,
+            tags=props.stack.tags,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        if props.network:
+            props.network.private_endpoint(name, registry.id, PrivateService.REGISTRY)
         self.id: pulumi.Output[str] = registry.id
         self.login_server: pulumi.Output[str] = registry.login_server
         self.register_outputs({"loginServer": self.login_server})
+
+
+def _sku(network: Network | None) -> containerregistry.SkuName:
+    # Private endpoints and rules by address come with the largest only.
+    return containerregistry.SkuName.PREMIUM if network else containerregistry.SkuName.BASIC
+
+
+def _public_access(network: Network | None) -> containerregistry.PublicNetworkAccess:
+    closed = network is not None and not network.deployer_addresses
+    access = containerregistry.PublicNetworkAccess
+    return access.DISABLED if closed else access.ENABLED
+
+
+def _network_rules(network: Network | None) -> containerregistry.NetworkRuleSetArgs | None:
+    if network is None:
+        return None
+    return containerregistry.NetworkRuleSetArgs(
+        default_action=containerregistry.DefaultAction.DENY,
+        ip_rules=[
+            containerregistry.IPRuleArgs(
+                i_p_address_or_range=address, action=containerregistry.Action.ALLOW
+            )
+            for address in network.deployer_addresses
+        ],
+    )

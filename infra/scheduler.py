@@ -6,25 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_azure_native import authorization, containerinstance, web
+from pulumi_azure_native import containerinstance, web
 
 from infra import naming
-from infra.config import SchedulerConfig, SchedulerHost
+from infra.config import AuthenticationConfig, SchedulerConfig, SchedulerHost
 from infra.containers import ContainerGroupProps, container_group
-from infra.identity import BuiltInRole, Grant, Identity, IdentityProps
+from infra.identity import Grant, Identity, IdentityProps
 from infra.images import REPOSITORY, ImageProps, build_image, stage
+from infra.monitoring import Monitoring
+from infra.network import Network
 from infra.registry import Registry
+from infra.roles import CONTAINER_STARTER, BuiltInRole, define
 from infra.stack import StackProps
 from infra.tables import Tables
 from scheduler.declaration import SETTING_PREFIX, JobDeclaration
 
-CONTAINER_GROUP_ACTIONS = (
-    "Microsoft.ContainerInstance/containerGroups/read",
-    "Microsoft.ContainerInstance/containerGroups/start/action",
-    "Microsoft.ContainerInstance/containerGroups/stop/action",
-    "Microsoft.ContainerInstance/containerGroups/containers/logs/read",
-)
-"""All that the scheduler does in Azure Resource Manager."""
+HEALTH_PATH = "/api/health"
+"""Answered without signing in: App Service asks it whether the app still works."""
 
 _CPU = 1.0
 _MEMORY_GB = 1.0
@@ -37,19 +35,25 @@ class SchedulerProps:
     Args:
         stack: the stack.
         subscription_id: subscription of the container groups.
+        tenant_id: directory of those who may call the HTTP functions.
         config: what the stack's configuration says of the scheduler.
         base_image: what the image of a ``container`` is built on.
         registry: where its image goes.
         tables: what it reads and writes.
+        monitoring: where its log goes.
+        network: the stack's network, if it has one.
         jobs: the declared jobs.
     """
 
     stack: StackProps
     subscription_id: pulumi.Input[str]
+    tenant_id: pulumi.Output[str]
     config: SchedulerConfig
     base_image: str
     registry: Registry
     tables: Tables
+    monitoring: Monitoring
+    network: Network | None
     jobs: Sequence[JobDeclaration]
 
 
@@ -85,29 +89,20 @@ class Scheduler(pulumi.ComponentResource):
             f"table-{table}": Grant(BuiltInRole.TABLE_DATA_CONTRIBUTOR, table_id)
             for table, table_id in props.tables.table_ids.items()
         }
+        role = define(CONTAINER_STARTER, props.stack.resource_group_id, self)
         grants = {
             "registry": Grant(BuiltInRole.ACR_PULL, props.registry.id),
             # The scope is the resource group, which holds nothing but this stack: an assignment on
             # a container group would be lost whenever the group is replaced.
-            "containers": Grant(self._container_role().id, props.stack.resource_group_id),
+            "containers": Grant(role.id, props.stack.resource_group_id),
+            "monitoring": Grant(
+                BuiltInRole.MONITORING_METRICS_PUBLISHER, props.monitoring.component_id
+            ),
             **tables,
         }
         if props.config.host is SchedulerHost.FUNCTION:
             grants["host"] = Grant(BuiltInRole.BLOB_DATA_OWNER, props.tables.account_id)
         return IdentityProps(props.stack, props.subscription_id, grants)
-
-    def _container_role(self) -> authorization.RoleDefinition:
-        group = self._props.stack.resource_group_id
-        return authorization.RoleDefinition(
-            f"{self._name}-role",
-            # Names of roles are unique in a directory, which other stacks share.
-            role_name=f"{pulumi.get_project()}-{pulumi.get_stack()} container starter",
-            description="Start and stop container groups, and read their state and logs.",
-            scope=group,
-            assignable_scopes=[group],
-            permissions=[authorization.PermissionArgs(actions=list(CONTAINER_GROUP_ACTIONS))],
-            opts=pulumi.ResourceOptions(parent=self),
-        )
 
     def _image_props(self) -> ImageProps:
         folder = stage(
@@ -136,6 +131,7 @@ class Scheduler(pulumi.ComponentResource):
             for number, job in enumerate(self._props.jobs)
         }
         return {
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": self._props.monitoring.connection_string,
             "AZURE_CLIENT_ID": self._identity.client_id,
             "RESOURCE_GROUP": self._props.stack.resource_group_name,
             "SUBSCRIPTION_ID": self._props.subscription_id,
@@ -143,35 +139,37 @@ class Scheduler(pulumi.ComponentResource):
             **declarations,
         }
 
-    def _container(self) -> containerinstance.ContainerGroup:
-        tick = {"TICK_SECONDS": str(self._props.config.tick_seconds)}
-        return container_group(
+    def _container(self) -> None:
+        props = self._props
+        tick = {"TICK_SECONDS": str(props.config.tick_seconds)}
+        container_group(
             self._name,
             ContainerGroupProps(
-                stack=self._props.stack,
-                registry_server=self._props.registry.login_server,
+                stack=props.stack,
+                registry_server=props.registry.login_server,
                 image=self._image,
                 identity=self._identity,
                 cpu=_CPU,
                 memory=_MEMORY_GB,
                 environment={**self._environment(), **tick},
                 restart_policy=containerinstance.ContainerGroupRestartPolicy.ALWAYS,
+                network=props.network,
             ),
             self,
         )
 
-    def _function(self) -> web.WebApp:
+    def _function(self) -> None:
         props = self._props
         plan = web.AppServicePlan(
             f"{self._name}-plan",
             resource_group_name=props.stack.resource_group_name,
             kind="linux",
             reserved=True,  # Azure's word for Linux
-            sku=web.SkuDescriptionArgs(name="B1", tier="Basic"),
+            sku=web.SkuDescriptionArgs(name=props.config.plan.value),
             tags=props.stack.tags,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        return web.WebApp(
+        app = web.WebApp(
             self._name,
             resource_group_name=props.stack.resource_group_name,
             kind="functionapp,linux,container",
@@ -181,8 +179,15 @@ class Scheduler(pulumi.ComponentResource):
                 type=web.ManagedServiceIdentityType.USER_ASSIGNED,
                 user_assigned_identities=[self._identity.id],
             ),
+            virtual_network_subnet_id=props.network.app_subnet_id if props.network else None,
+            outbound_vnet_routing=web.OutboundVnetRoutingArgs(
+                all_traffic=True, image_pull_traffic=True
+            )
+            if props.network
+            else None,
             site_config=web.SiteConfigArgs(
                 always_on=True,
+                health_check_path=HEALTH_PATH,
                 linux_fx_version=self._image.reference.apply(lambda image: f"DOCKER|{image}"),
                 acr_use_managed_identity_creds=True,
                 acr_user_managed_identity_id=self._identity.client_id,
@@ -197,10 +202,36 @@ class Scheduler(pulumi.ComponentResource):
             tags=props.stack.tags,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(self._identity.assignments)),
         )
+        self._require_sign_in(app)
+
+    def _require_sign_in(self, app: web.WebApp) -> None:
+        """Let App Service answer every call without a token of the registration with 401."""
+        props = self._props
+        registration = props.config.authentication
+        web.WebAppAuthSettingsV2(
+            f"{self._name}-authentication",
+            resource_group_name=props.stack.resource_group_name,
+            name=app.name,
+            platform=web.AuthPlatformArgs(enabled=True),
+            global_validation=web.GlobalValidationArgs(
+                require_authentication=True,
+                unauthenticated_client_action=web.UnauthenticatedClientActionV2.RETURN401,
+                excluded_paths=[HEALTH_PATH],
+            ),
+            identity_providers=web.IdentityProvidersArgs(
+                azure_active_directory=_directory(registration, props.tenant_id)
+            )
+            if registration
+            else None,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     def _function_settings(self) -> dict[str, pulumi.Input[str]]:
         return {
             **self._environment(),
+            "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": pulumi.Output.concat(
+                "ClientId=", self._identity.client_id, ";Authorization=AAD"
+            ),
             "AzureWebJobsStorage__accountName": self._props.tables.account_name,
             "AzureWebJobsStorage__clientId": self._identity.client_id,
             "AzureWebJobsStorage__credential": "managedidentity",
@@ -208,3 +239,27 @@ class Scheduler(pulumi.ComponentResource):
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "WEBSITES_ENABLE_APP_SERVICE_STORAGE": "false",
         }
+
+
+def _directory(
+    registration: AuthenticationConfig, tenant_id: pulumi.Output[str]
+) -> web.AzureActiveDirectoryArgs:
+    client_id = str(registration.client_id)
+    principals = [str(each) for each in registration.principals]
+    return web.AzureActiveDirectoryArgs(
+        enabled=True,
+        registration=web.AzureActiveDirectoryRegistrationArgs(
+            client_id=client_id,
+            open_id_issuer=pulumi.Output.concat(
+                "https://login.microsoftonline.com/", tenant_id, "/v2.0"
+            ),
+        ),
+        validation=web.AzureActiveDirectoryValidationArgs(
+            allowed_audiences=[client_id, f"api://{client_id}"],
+            default_authorization_policy=web.DefaultAuthorizationPolicyArgs(
+                allowed_principals=web.AllowedPrincipalsArgs(identities=principals)
+            )
+            if principals
+            else None,
+        ),
+    )

@@ -7,12 +7,28 @@ does not support one with a hierarchical namespace
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pulumi
 from pulumi_azure_native import storage
 
 from extractor.runtime.records import JOBS_TABLE, RUNS_TABLE
+from infra.network import Network, PrivateService
 from infra.stack import StackProps
 from infra.storage import storage_account
+
+
+@dataclass(frozen=True)
+class TablesProps:
+    """Arguments of :class:`Tables`.
+
+    Args:
+        stack: the stack.
+        network: the stack's network; ``None`` where the tables may be reached from outside.
+    """
+
+    stack: StackProps
+    network: Network | None
 
 
 class Tables(pulumi.ComponentResource):
@@ -26,14 +42,22 @@ class Tables(pulumi.ComponentResource):
     """
 
     def __init__(
-        self, name: str, props: StackProps, opts: pulumi.ResourceOptions | None = None
+        self, name: str, props: TablesProps, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("pipelines:infra:Tables", name, None, opts)
-        account = storage_account(name, props, self, hierarchical=False)
+        account = storage_account(
+            name,
+            props.stack,
+            self,
+            hierarchical=False,
+            network=props.network,
+            # The Functions host keeps its leases in blobs and may use queues.
+            services=(PrivateService.TABLE, PrivateService.BLOB, PrivateService.QUEUE),
+        )
         tables = {
             table: storage.Table(
                 f"{name}-{table}",
-                resource_group_name=props.resource_group_name,
+                resource_group_name=props.stack.resource_group_name,
                 account_name=account.name,
                 table_name=table,
                 opts=pulumi.ResourceOptions(parent=self),

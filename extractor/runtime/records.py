@@ -29,6 +29,15 @@ _MAX_MICROSECONDS = 10**18
 _EPOCH = datetime(1, 1, 1, tzinfo=UTC)
 
 
+STAGING_FOLDER = "_staging"
+"""Folder of the lake for files on their way; readers leave out what begins with an underscore."""
+
+
+def lake_folders(job: str) -> tuple[str, str]:
+    """The folders of the lake in which a job's extractor writes: for readers, and on the way."""
+    return job, f"{STAGING_FOLDER}/{job}"
+
+
 class RunStatus(StrEnum):
     """What has become of a run. The last five are final: a retry is a run of its own."""
 

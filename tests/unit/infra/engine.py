@@ -21,8 +21,12 @@ from infra.__main__ import deploy
 SUBSCRIPTION = "11111111-2222-4333-8444-555555555555"
 
 _TOP_LEVEL_NAMES = {
+    "azure-native:applicationinsights:Component": "resourceName",
     "azure-native:containerregistry:Registry": "registryName",
+    "azure-native:keyvault:Vault": "vaultName",
     "azure-native:managedidentity:UserAssignedIdentity": "resourceName",
+    "azure-native:network:VirtualNetwork": "virtualNetworkName",
+    "azure-native:operationalinsights:Workspace": "workspaceName",
     "azure-native:storage:StorageAccount": "accountName",
     "azure-native:web:AppServicePlan": "name",
     "azure-native:web:WebApp": "name",
@@ -30,7 +34,6 @@ _TOP_LEVEL_NAMES = {
 """Where the program leaves the name to the plugin, which appends eight digits."""
 
 _GIVEN_NAMES = (
-    "resourceGroupName",
     "containerGroupName",
     "containerName",
     "tableName",
@@ -84,7 +87,9 @@ class Engine(mocks.Mocks):
     def _name(self, args: mocks.MockResourceArgs) -> str:
         if args.typ in _TOP_LEVEL_NAMES:
             return str(args.inputs.get(_TOP_LEVEL_NAMES[args.typ]) or f"{args.name}1a2b3c4d")
-        given = (args.inputs.get(key) for key in reversed(_GIVEN_NAMES))
+        if args.typ == "azure-native:resources:ResourceGroup":
+            return str(args.inputs["resourceGroupName"])
+        given = (args.inputs.get(key) for key in _GIVEN_NAMES)
         return str(next(filter(None, given), args.name))
 
     def _late_outputs(self, args: mocks.MockResourceArgs, name: str) -> dict[str, Any]:
@@ -120,6 +125,12 @@ _LATE: Mapping[str, Any] = {
             service: f"https://{name}.{service}.core.windows.net/"
             for service in ("blob", "dfs", "queue", "table")
         }
+    },
+    "azure-native:applicationinsights:Component": lambda name: {
+        "connectionString": f"InstrumentationKey=key-of-{name}"
+    },
+    "azure-native:keyvault:Vault": lambda name: {
+        "properties": {"vaultUri": f"https://{name}.vault.azure.net/"}
     },
     "docker-build:index:Image": lambda name: {"digest": f"sha256:{name}", "ref": f"ref-{name}"},
 }

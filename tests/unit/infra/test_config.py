@@ -152,8 +152,9 @@ def test_a_declaration_has_the_schedule_and_not_the_container(folder: Path) -> N
             {"environment": {"JOB_NAME": "x"}},
             (
                 'weather.environment.JOB_NAME is "JOB_NAME"; allowed is any name but those which '
-                "the deployment sets itself: AZURE_CLIENT_ID, IMAGE_DIGEST, JOB_NAME, "
-                "LAKE_ENDPOINT, LAKE_FILE_SYSTEM, TABLES_ENDPOINT."
+                "the deployment sets itself: APPLICATIONINSIGHTS_CONNECTION_STRING, "
+                "AZURE_CLIENT_ID, IMAGE_DIGEST, JOB_NAME, KEY_VAULT_URL, LAKE_ENDPOINT, "
+                "LAKE_FILE_SYSTEM, SECRETS, TABLES_ENDPOINT."
             ),
         ),
     ],
@@ -163,6 +164,83 @@ def test_a_wrong_value_is_one_sentence(
 ) -> None:
     found = errors(folder, extractors={"weather": {**WEATHER, **change}})
     assert found == [f"pipelines:extractors.{sentence}"]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"lake": {"coolAfterDays": -1}}, "lake.coolAfterDays is -1; allowed is at least 0."),
+        ({"lake": {"softDeleteDays": 366}}, "lake.softDeleteDays is 366; allowed is at most 365."),
+        (
+            {"monitoring": {"alerts": {"emails": ["team"]}}},
+            (
+                'monitoring.alerts.emails.0 is "team"; allowed is a mail address such as '
+                "team@example.com."
+            ),
+        ),
+        (
+            {"monitoring": {"alerts": {"emails": "a@b.c"}}},
+            'monitoring.alerts.emails is "a@b.c"; allowed is a list.',
+        ),
+        (
+            {"monitoring": {"alerts": {"noTickMinutes": 7}}},
+            "monitoring.alerts.noTickMinutes is 7; allowed is a multiple of 5.",
+        ),
+        (
+            {"network": {"addressSpace": "10.0.0.1/24"}},
+            (
+                'network.addressSpace is "10.0.0.1/24"; allowed is a range of private IPv4 '
+                "addresses such as 10.90.0.0/22 (10.0.0.1/24 has host bits set)."
+            ),
+        ),
+        (
+            {"network": {"addressSpace": "8.8.8.0/24"}},
+            (
+                'network.addressSpace is "8.8.8.0/24"; allowed is a range of private IPv4 addresses '
+                "of at least /24."
+            ),
+        ),
+        (
+            {"network": {"addressSpace": "10.0.0.0/25"}},
+            (
+                'network.addressSpace is "10.0.0.0/25"; allowed is a range of private IPv4 addresses '
+                "of at least /24."
+            ),
+        ),
+        (
+            {"network": {"deployerAddresses": ["home"]}},
+            (
+                'network.deployerAddresses.0 is "home"; allowed is an IPv4 address or range such as '
+                "203.0.113.7 (Expected 4 octets in 'home')."
+            ),
+        ),
+        (
+            {"scheduler": {"plan": "Y1"}},
+            (
+                "scheduler.plan is \"Y1\"; allowed is 'B1', 'B2', 'B3', 'S1', 'P0v3', 'P1v3' or "
+                "'P2v3'."
+            ),
+        ),
+        (
+            {"scheduler": {"authentication": {"clientId": "me"}}},
+            (
+                'scheduler.authentication.clientId is "me"; allowed is a UUID such as '
+                "00000000-0000-0000-0000-000000000000."
+            ),
+        ),
+        (
+            {"extractors": {"weather": {**WEATHER, "secrets": {"API_KEY": "api_key"}}}},
+            (
+                'extractors.weather.secrets.API_KEY is "api_key"; allowed is a name that Azure Key '
+                "Vault accepts: 1 to 127 letters, digits and hyphens."
+            ),
+        ),
+    ],
+)
+def test_a_wrong_value_of_a_shared_part(
+    folder: Path, values: Mapping[str, Any], sentence: str
+) -> None:
+    assert errors(folder, **{"extractors": {}, **values}) == [f"pipelines:{sentence}"]
 
 
 def test_an_unknown_key_is_one_sentence_with_the_nearest_and_all_known(folder: Path) -> None:
@@ -177,13 +255,15 @@ def test_an_unknown_key_at_the_top(folder: Path) -> None:
     (sentence,) = errors(folder, extractors={}, retention={})
     assert sentence == (
         "pipelines:retention is not a known key; "
-        "allowed are baseImage, extractors, lake, scheduler, tags."
+        "allowed are baseImage, extractors, lake, monitoring, network, scheduler, tags."
     )
 
 
 def test_an_unknown_key_of_the_scheduler_names_its_keys(folder: Path) -> None:
-    (sentence,) = errors(folder, extractors={}, scheduler={"plan": "B1"})
-    assert sentence.startswith("pipelines:scheduler.plan is not a known key; allowed are host, ")
+    (sentence,) = errors(folder, extractors={}, scheduler={"size": "B1"})
+    assert sentence.startswith(
+        "pipelines:scheduler.size is not a known key; allowed are authentication, host, "
+    )
 
 
 def test_missing_keys_are_one_sentence_each(folder: Path) -> None:

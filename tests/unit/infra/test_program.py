@@ -9,9 +9,25 @@ from typing import Any
 import pulumi
 import pytest
 
+from infra.roles import folder_condition
 from tests.unit.infra.engine import SUBSCRIPTION, Declared, Engine, run_program
 
 Config = dict[str, Any]
+
+CONNECTION = "InstrumentationKey=key-of-monitoring1a2b3c4d"
+
+WITHOUT_TAGS = {
+    "BlobContainer",
+    "BlobServiceProperties",
+    "ManagementLockByScope",
+    "ManagementPolicy",
+    "PrivateDnsZoneGroup",
+    "RoleAssignment",
+    "RoleDefinition",
+    "Subnet",
+    "Table",
+    "WebAppAuthSettingsV2",
+}
 
 
 def container(group: Declared) -> dict[str, Any]:
@@ -109,6 +125,7 @@ def test_an_extractor_gets_its_environment_and_the_deployments(config: Config) -
     config["pipelines:extractors"]["weather"]["environment"] = {"STATIONS": "[]"}
     group = run_program(config).one("containerinstance:ContainerGroup", "weather")
     assert environment(group) == {
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION,
         "AZURE_CLIENT_ID": "client-of-weather-identity1a2b3c4d",
         "IMAGE_DIGEST": "sha256:weather-image",
         "JOB_NAME": "weather",
@@ -122,7 +139,8 @@ def test_an_extractor_gets_its_environment_and_the_deployments(config: Config) -
 def test_an_extractor_holds_the_narrowest_roles(config: Config) -> None:
     assert roles(run_program(config), "weather-identity") == {
         ("7f951dda-4ed3-4680-a7ca-43fe172d538d", "registry1a2b3c4d"),
-        ("ba92f5b4-2d11-453d-a403-e96b0029c9fe", "raw"),
+        ("lake-writer", "raw"),
+        ("3913510d-42f4-4e42-8a64-420c390055eb", "monitoring1a2b3c4d"),
         ("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "jobs"),
         ("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "runs"),
     }
@@ -166,6 +184,45 @@ def test_each_extractor_has_a_group_and_an_identity_of_its_own(
     assert roles(engine, "sales-orders-identity") == roles(engine, "weather-identity")
 
 
+def test_an_extractor_writes_its_own_folders_of_the_lake_and_cannot_delete_the_lake(
+    config: Config,
+) -> None:
+    engine = run_program(config)
+    (assignment,) = (
+        each.inputs
+        for each in engine.all("authorization:RoleAssignment")
+        if each.name == "weather-identity-lake"
+    )
+    assert assignment["condition"] == folder_condition(["weather", "_staging/weather"])
+    assert assignment["conditionVersion"] == "2.0"
+    (permissions,) = engine.one("authorization:RoleDefinition", "lake-writer").inputs["permissions"]
+    assert permissions["actions"] == []
+    assert all("/containers/blobs/" in action for action in permissions["dataActions"])
+
+
+def test_secrets_are_read_by_name_with_a_role_on_each(config: Config) -> None:
+    config["pipelines:extractors"]["weather"]["secrets"] = {"API_KEY": "weather-key"}
+    engine = run_program(config)
+    group = engine.one("containerinstance:ContainerGroup", "weather")
+    assert environment(group)["KEY_VAULT_URL"] == "https://vault1a2b3c4d.vault.azure.net/"
+    assert json.loads(environment(group)["SECRETS"]) == {"API_KEY": "weather-key"}
+    assert ("4633458b-17de-408a-b874-0445c86b69e6", "weather-key") in roles(
+        engine, "weather-identity"
+    )
+
+
+def test_the_vault_reads_by_role_and_keeps_what_is_deleted(config: Config) -> None:
+    config["pipelines:extractors"]["weather"]["secrets"] = {"API_KEY": "weather-key"}
+    vault = run_program(config).one("keyvault:Vault").inputs["properties"]
+    assert vault["enableRbacAuthorization"] is True
+    assert vault["enableSoftDelete"] is True
+    assert vault["enablePurgeProtection"] is True
+
+
+def test_without_secrets_there_is_no_vault(config: Config) -> None:
+    assert run_program(config).all("keyvault:Vault") == []
+
+
 # Images
 
 
@@ -206,7 +263,7 @@ def test_the_schedulers_image_is_that_of_its_host(config: Config) -> None:
 
 def test_the_scheduler_starts_and_stops_groups_and_nothing_else(config: Config) -> None:
     engine = run_program(config)
-    role = engine.one("authorization:RoleDefinition").inputs
+    role = engine.one("authorization:RoleDefinition", "container-starter").inputs
     assert role["permissions"] == [
         {
             "actions": [
@@ -214,14 +271,16 @@ def test_the_scheduler_starts_and_stops_groups_and_nothing_else(config: Config) 
                 "Microsoft.ContainerInstance/containerGroups/start/action",
                 "Microsoft.ContainerInstance/containerGroups/stop/action",
                 "Microsoft.ContainerInstance/containerGroups/containers/logs/read",
-            ]
+            ],
+            "dataActions": [],
         }
     ]
     assert role["assignableScopes"] == [role["scope"]]
     assert role["scope"].endswith("/pipelines-dev")
     assert roles(engine, "scheduler-identity") == {
         ("7f951dda-4ed3-4680-a7ca-43fe172d538d", "registry1a2b3c4d"),
-        ("scheduler-role", "pipelines-dev"),
+        ("container-starter", "pipelines-dev"),
+        ("3913510d-42f4-4e42-8a64-420c390055eb", "monitoring1a2b3c4d"),
         ("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "jobs"),
         ("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "runs"),
         ("b7e6dc6d-f1e8-4753-8033-0f276bb0955b", "state1a2b3c4d"),
@@ -246,6 +305,7 @@ def test_a_container_scheduler_always_runs_and_knows_its_jobs(config: Config) ->
         "start": "2024-01-01T00:00:00Z",
     }
     assert variables == {
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION,
         "AZURE_CLIENT_ID": "client-of-scheduler-identity1a2b3c4d",
         "RESOURCE_GROUP": "pipelines-dev",
         "SUBSCRIPTION_ID": SUBSCRIPTION,
@@ -260,6 +320,10 @@ def test_a_function_scheduler_has_its_settings_and_no_key(config: Config) -> Non
     settings = {one["name"]: one["value"] for one in app["siteConfig"]["appSettings"]}
     assert json.loads(settings.pop("JOB__0"))["name"] == "weather"
     assert settings == {
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": (
+            "ClientId=client-of-scheduler-identity1a2b3c4d;Authorization=AAD"
+        ),
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION,
         "AZURE_CLIENT_ID": "client-of-scheduler-identity1a2b3c4d",
         "AzureWebJobsStorage__accountName": "state1a2b3c4d",
         "AzureWebJobsStorage__clientId": "client-of-scheduler-identity1a2b3c4d",
@@ -289,6 +353,203 @@ def test_a_function_scheduler_is_always_on_https_only_and_pulls_with_its_identit
     assert site["linuxFxVersion"] == f"DOCKER|{image}"
 
 
+def test_the_functions_answer_nobody_who_has_not_signed_in(config: Config) -> None:
+    settings = run_program(config).one("web:WebAppAuthSettingsV2").inputs
+    assert settings["platform"]["enabled"] is True
+    validation = settings["globalValidation"]
+    assert validation["requireAuthentication"] is True
+    assert validation["unauthenticatedClientAction"] == "Return401"
+    assert validation["excludedPaths"] == ["/api/health"]
+    assert "identityProviders" not in settings
+
+
+def test_the_functions_accept_the_registration_and_its_principals(config: Config) -> None:
+    client, person = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"
+    config["pipelines:scheduler"] = {"authentication": {"clientId": client, "principals": [person]}}
+    settings = run_program(config).one("web:WebAppAuthSettingsV2").inputs
+    directory = settings["identityProviders"]["azureActiveDirectory"]
+    assert directory["registration"] == {
+        "clientId": client,
+        "openIdIssuer": "https://login.microsoftonline.com/t/v2.0",
+    }
+    assert directory["validation"] == {
+        "allowedAudiences": [client, f"api://{client}"],
+        "defaultAuthorizationPolicy": {"allowedPrincipals": {"identities": [person]}},
+    }
+
+
+def test_the_plan_is_the_configured_one(config: Config) -> None:
+    assert run_program(config).one("web:AppServicePlan").inputs["sku"] == {"name": "B1"}
+    config["pipelines:scheduler"] = {"plan": "P1v3"}
+    plan = run_program(config).one("web:AppServicePlan").inputs
+    assert plan["sku"] == {"name": "P1v3"}
+    assert plan["reserved"] is True
+
+
+# Keeping data
+
+
+def test_what_is_deleted_can_be_had_back(config: Config) -> None:
+    config["pipelines:lake"] = {"softDeleteDays": 30}
+    properties = run_program(config).one("storage:BlobServiceProperties").inputs
+    assert properties["accountName"] == "lake1a2b3c4d"
+    assert properties["deleteRetentionPolicy"] == {"enabled": True, "days": 30}
+    assert properties["containerDeleteRetentionPolicy"] == {"enabled": True, "days": 30}
+
+
+def test_files_move_to_the_cool_tier_only_where_that_is_asked_for(config: Config) -> None:
+    assert run_program(config).all("storage:ManagementPolicy") == []
+    config["pipelines:lake"] = {"coolAfterDays": 90}
+    (rule,) = run_program(config).one("storage:ManagementPolicy").inputs["policy"]["rules"]
+    assert rule["enabled"] is True
+    assert rule["definition"]["filters"]["prefixMatch"] == ["raw/"]
+    cool = rule["definition"]["actions"]["baseBlob"]["tierToCool"]
+    assert cool == {"daysAfterModificationGreaterThan": 90}
+
+
+def test_the_lake_is_locked_only_where_that_is_asked_for(config: Config) -> None:
+    assert run_program(config).all("authorization:ManagementLockByScope") == []
+    config["pipelines:lake"] = {"locked": True}
+    lock = run_program(config).one("authorization:ManagementLockByScope").inputs
+    assert lock["level"] == "CanNotDelete"
+    assert lock["scope"].endswith("/StorageAccount/lake1a2b3c4d")
+
+
+# Monitoring
+
+
+def test_logs_are_accepted_from_identities_alone(config: Config) -> None:
+    engine = run_program(config)
+    assert engine.one("applicationinsights:Component").inputs["disableLocalAuth"] is True
+    workspace = engine.one("operationalinsights:Workspace").inputs
+    assert workspace["features"]["disableLocalAuth"] is True
+    assert workspace["retentionInDays"] == 30
+
+
+def test_nobody_to_tell_no_alerts(config: Config) -> None:
+    engine = run_program(config)
+    assert engine.all("monitor:ScheduledQueryRule") == []
+    assert engine.all("monitor:ActionGroup") == []
+
+
+def test_alerts_tell_those_who_are_named(config: Config) -> None:
+    config["pipelines:monitoring"] = {
+        "alerts": {"emails": ["team@example.com"], "noTickMinutes": 10}
+    }
+    engine = run_program(config)
+    (receiver,) = engine.one("monitor:ActionGroup").inputs["emailReceivers"]
+    assert receiver["emailAddress"] == "team@example.com"
+    rules = {each.name: each.inputs for each in engine.all("monitor:ScheduledQueryRule")}
+    assert set(rules) == {"monitoring-no-tick", "monitoring-job-failed", "monitoring-run-overdue"}
+    silent = rules["monitoring-no-tick"]
+    assert silent["windowSize"] == "PT10M"
+    assert silent["criteria"]["allOf"][0]["operator"] == "LessThan"
+    failed = rules["monitoring-job-failed"]
+    assert failed["criteria"]["allOf"][0]["operator"] == "GreaterThanOrEqual"
+    for rule in rules.values():
+        assert rule["enabled"] is True
+        assert rule["actions"]["actionGroups"][0].endswith("/ActionGroup/monitoring")
+
+
+def test_alerts_can_be_switched_off_one_by_one(config: Config) -> None:
+    config["pipelines:monitoring"] = {
+        "alerts": {"emails": ["team@example.com"], "jobFailed": False, "runOverdue": False}
+    }
+    (rule,) = run_program(config).all("monitor:ScheduledQueryRule")
+    assert rule.name == "monitoring-no-tick"
+
+
+# Network
+
+
+def isolated(config: Config, *deployers: str) -> Config:
+    secrets = {"secrets": {"API_KEY": "weather-key"}}
+    weather = {**config["pipelines:extractors"]["weather"], **secrets}
+    return {
+        **config,
+        "pipelines:extractors": {"weather": weather},
+        "pipelines:network": {"isolated": True, "deployerAddresses": list(deployers)},
+    }
+
+
+def test_a_stack_that_is_not_isolated_has_no_network(config: Config) -> None:
+    engine = run_program(config)
+    assert engine.all("network:VirtualNetwork") == []
+    for kind in ("storage:StorageAccount", "containerregistry:Registry"):
+        assert {each.inputs["publicNetworkAccess"] for each in engine.all(kind)} == {"Enabled"}
+    assert engine.one("containerregistry:Registry").inputs["sku"] == {"name": "Basic"}
+
+
+def test_an_isolated_stack_is_closed_to_the_internet(config: Config) -> None:
+    engine = run_program(isolated(config))
+    for kind in ("storage:StorageAccount", "containerregistry:Registry"):
+        assert {each.inputs["publicNetworkAccess"] for each in engine.all(kind)} == {"Disabled"}
+    vault = engine.one("keyvault:Vault").inputs["properties"]
+    assert vault["publicNetworkAccess"] == "Disabled"
+    assert engine.one("containerregistry:Registry").inputs["sku"] == {"name": "Premium"}
+
+
+def test_everything_is_reached_through_private_endpoints_and_names(config: Config) -> None:
+    engine = run_program(isolated(config))
+    names = {each.name for each in engine.all("network:PrivateEndpoint")}
+    assert names == {
+        "lake-dfs",
+        "lake-blob",
+        "state-table",
+        "state-blob",
+        "state-queue",
+        "registry-registry",
+        "vault-vault",
+    }
+    assert {each.name for each in engine.all("network:PrivateDnsZoneGroup")} == names
+    zones = {each.inputs["privateZoneName"] for each in engine.all("privatedns:PrivateZone")}
+    assert zones == {
+        "privatelink.azurecr.io",
+        "privatelink.blob.core.windows.net",
+        "privatelink.dfs.core.windows.net",
+        "privatelink.queue.core.windows.net",
+        "privatelink.table.core.windows.net",
+        "privatelink.vaultcore.azure.net",
+    }
+    assert len(engine.all("privatedns:VirtualNetworkLink")) == len(zones)
+
+
+def test_containers_and_app_run_in_their_delegated_subnets(config: Config) -> None:
+    engine = run_program(isolated(config))
+    subnets = {each.name: each.inputs for each in engine.all("network:Subnet")}
+    assert {name: each["addressPrefix"] for name, each in subnets.items()} == {
+        "network-containers": "10.90.0.0/26",
+        "network-app": "10.90.0.64/26",
+        "network-endpoints": "10.90.0.128/26",
+    }
+    delegations = {
+        name: [one["serviceName"] for one in each.get("delegations", [])]
+        for name, each in subnets.items()
+    }
+    assert delegations == {
+        "network-containers": ["Microsoft.ContainerInstance/containerGroups"],
+        "network-app": ["Microsoft.Web/serverFarms"],
+        "network-endpoints": [],
+    }
+    group = engine.one("containerinstance:ContainerGroup", "weather").inputs
+    assert group["subnetIds"][0]["id"].endswith("/network-containers")
+    app = engine.one("web:WebApp").inputs
+    assert app["virtualNetworkSubnetId"].endswith("/network-app")
+    assert app["outboundVnetRouting"] == {"allTraffic": True, "imagePullTraffic": True}
+
+
+def test_deployers_from_outside_reach_the_registry_and_nothing_else(config: Config) -> None:
+    engine = run_program(isolated(config, "203.0.113.7"))
+    registry = engine.one("containerregistry:Registry").inputs
+    assert registry["publicNetworkAccess"] == "Enabled"
+    assert registry["networkRuleSet"] == {
+        "defaultAction": "Deny",
+        "ipRules": [{"iPAddressOrRange": "203.0.113.7", "action": "Allow"}],
+    }
+    accounts = engine.all("storage:StorageAccount")
+    assert {each.inputs["publicNetworkAccess"] for each in accounts} == {"Disabled"}
+
+
 # The whole
 
 
@@ -298,8 +559,7 @@ def test_everything_that_takes_tags_is_tagged(config: Config) -> None:
         each.name
         for each in engine.declared
         if each.type.startswith("azure-native:")
-        and each.type.rpartition(":")[2]
-        not in {"BlobContainer", "Table", "RoleAssignment", "RoleDefinition"}
+        and each.type.rpartition(":")[2] not in WITHOUT_TAGS
         and each.inputs.get("tags") != {"project": "pipelines", "stack": "dev", "team": "data"}
     }
     assert untagged == set()
