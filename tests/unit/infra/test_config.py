@@ -196,22 +196,22 @@ def test_a_wrong_value_is_one_sentence(
         (
             {"network": {"addressSpace": "8.8.8.0/24"}},
             (
-                'network.addressSpace is "8.8.8.0/24"; allowed is a range of private IPv4 addresses '
-                "of at least /24."
+                'network.addressSpace is "8.8.8.0/24"; allowed is a range of private IPv4 '
+                "addresses of at least /24."
             ),
         ),
         (
             {"network": {"addressSpace": "10.0.0.0/25"}},
             (
-                'network.addressSpace is "10.0.0.0/25"; allowed is a range of private IPv4 addresses '
-                "of at least /24."
+                'network.addressSpace is "10.0.0.0/25"; allowed is a range of private IPv4 '
+                "addresses of at least /24."
             ),
         ),
         (
             {"network": {"deployerAddresses": ["home"]}},
             (
-                'network.deployerAddresses.0 is "home"; allowed is an IPv4 address or range such as '
-                "203.0.113.7 (Expected 4 octets in 'home')."
+                'network.deployerAddresses.0 is "home"; allowed is an IPv4 address or range such '
+                "as 203.0.113.7 (Expected 4 octets in 'home')."
             ),
         ),
         (
