@@ -148,7 +148,7 @@ def _identity(name: str, props: ExtractorProps) -> IdentityProps:
 
 def _image(name: str, props: ExtractorProps) -> ImageProps:
     return ImageProps(
-        server=props.registry.login_server,
+        registry=props.registry,
         repository=naming.repository(name),
         context=stage(f"extractor-{name}", {".": EXTRACTORS_FOLDER / name}),
         named_contexts={"runtime": props.runtime},

@@ -11,6 +11,8 @@ from pathlib import Path
 import pulumi
 import pulumi_docker_build as docker_build
 
+from infra.registry import Registry
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGING = REPOSITORY / "infra" / ".build"
 """Git-ignored folder of the staged build contexts, apart for each stack."""
@@ -39,7 +41,7 @@ class ImageProps:
     """Arguments of :func:`build_image`.
 
     Args:
-        server: login server of the registry.
+        registry: where the image goes.
         repository: the image's name in the registry.
         context: staged folder that the build sees.
         named_contexts: further staged folders, by the name under which the Dockerfile copies from
@@ -49,7 +51,7 @@ class ImageProps:
         build_args: values of the Dockerfile's ``ARG`` lines.
     """
 
-    server: pulumi.Output[str]
+    registry: Registry
     repository: str
     context: Path
     named_contexts: Mapping[str, Path] = field(default_factory=dict)
@@ -90,7 +92,9 @@ def _copy(source: Path, target: Path) -> None:
 
 def build_image(name: str, props: ImageProps, parent: pulumi.Resource) -> Image:
     """Build an image and push it; a preview only says whether it would."""
-    tag = props.server.apply(lambda server: f"{server}/{props.repository}:{pulumi.get_stack()}")
+    tag = pulumi.Output.concat(
+        props.registry.push_server, "/", props.repository, ":", pulumi.get_stack()
+    )
     image = docker_build.Image(
         name,
         tags=[tag],
@@ -112,8 +116,11 @@ def build_image(name: str, props: ImageProps, parent: pulumi.Resource) -> Image:
         build_on_preview=False,
         opts=pulumi.ResourceOptions(parent=parent),
     )
-    repository = props.server.apply(lambda server: f"{server}/{props.repository}")
-    return Image(digest=image.digest, reference=pulumi.Output.concat(repository, "@", image.digest))
+    server = props.registry.login_server
+    return Image(
+        digest=image.digest,
+        reference=pulumi.Output.concat(server, "/", props.repository, "@", image.digest),
+    )
 
 
 def _relative(path: Path) -> str:

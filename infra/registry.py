@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_azure_native import containerregistry
+from pulumi_azure_native import authorization, containerregistry
 
+from infra import sign_in
 from infra.network import Network, PrivateService
 from infra.stack import StackProps
 
@@ -28,7 +29,8 @@ class Registry(pulumi.ComponentResource):
     """A registry for identities of this directory alone: no admin user, no anonymous pull.
 
     Attributes:
-        login_server: host name under which images are pushed and pulled.
+        login_server: host name under which images are pulled.
+        push_server: the same, once Docker is signed in to it.
         id: id of the registry, the scope of the role ``AcrPull``.
     """
 
@@ -53,7 +55,26 @@ class Registry(pulumi.ComponentResource):
             props.network.private_endpoint(name, registry.id, PrivateService.REGISTRY)
         self.id: pulumi.Output[str] = registry.id
         self.login_server: pulumi.Output[str] = registry.login_server
+        self.push_server: pulumi.Output[str] = _signed_in(registry.login_server)
         self.register_outputs({"loginServer": self.login_server})
+
+
+def _signed_in(server: pulumi.Output[str]) -> pulumi.Output[str]:
+    """The login server, after Docker was signed in to it as whoever deploys.
+
+    The credential goes into Docker's own configuration, as with ``az acr login``. As an argument of
+    the images it would end up in the state.
+    """
+    token = authorization.get_client_token_output(endpoint=sign_in.AZURE_RESOURCE_MANAGER).token
+
+    def enter(values: list[str]) -> str:
+        name, access_token = values
+        # A preview builds nothing; and a registry that is not Azure's has no such exchange.
+        if not pulumi.runtime.is_dry_run() and name.endswith(sign_in.AZURE_REGISTRIES):
+            sign_in.sign_in(name, access_token)
+        return name
+
+    return pulumi.Output.unsecret(pulumi.Output.all(server, token).apply(enter))
 
 
 def _sku(network: Network | None) -> containerregistry.SkuName:

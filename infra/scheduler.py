@@ -115,7 +115,7 @@ class Scheduler(pulumi.ComponentResource):
         )
         host = self._props.config.host
         return ImageProps(
-            server=self._props.registry.login_server,
+            registry=self._props.registry,
             repository=naming.SCHEDULER_REPOSITORY,
             context=folder,
             dockerfile="scheduler/Dockerfile",

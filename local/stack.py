@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +110,7 @@ class LocalStack:
         self, settings: Settings, environment: Mapping[str, str], variables: Mapping[str, str]
     ) -> None:
         self._settings = settings
-        self._environment = {**environment, **settings.environment()}
+        self._environment = dict(environment)
         self._variables = variables
 
     @property
@@ -174,25 +173,9 @@ class LocalStack:
             project_name=_project_name(),
             program=deploy,
             opts=automation.LocalWorkspaceOptions(
-                work_dir=str(self._project), env_vars=self._engine_environment()
+                work_dir=str(self._project), env_vars=self._environment
             ),
         )
-
-    def _engine_environment(self) -> dict[str, str]:
-        backend = self._settings.state / "backend"
-        backend.mkdir(parents=True, exist_ok=True)
-        return {
-            **self._environment,
-            "PULUMI_BACKEND_URL": backend.as_uri(),
-            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase()),
-        }
-
-    def _passphrase(self) -> Path:
-        file = self._settings.state / "passphrase"
-        if not file.exists():
-            file.touch(mode=0o600)
-            file.write_text(secrets.token_urlsafe())
-        return file
 
     def _write_project(self) -> None:
         """Write the engine's copies of the configuration, and keep what it had added."""

@@ -26,6 +26,7 @@ from local.plugin.errors import NotFoundError, RefusedError
 from local.plugin.ids import SUBSCRIPTION_ID, guid, resource_id
 from local.plugin.outputs import outputs_of, previewed_outputs, workspace_keys
 from local.plugin.schema import PACKAGE, RESOURCE_GROUP, ResourceSchema, resource_schema
+from local.plugin.storage import PlatformCredential
 from local.plugin.values import (
     as_secret,
     from_struct,
@@ -37,6 +38,7 @@ from local.plugin.values import (
 )
 
 _CLIENT_CONFIG = "azure-native:authorization:getClientConfig"
+_CLIENT_TOKEN = "azure-native:authorization:getClientToken"  # noqa: S105 - a function's name
 _WORKSPACE_KEYS = "azure-native:operationalinsights:getSharedKeys"
 _RESOURCE_GROUP_TYPE = "azure-native:resources:ResourceGroup"
 
@@ -218,11 +220,15 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Invoke(  # noqa: N802
         self, request: provider_pb2.InvokeRequest, _context: grpc.ServicerContext
     ) -> provider_pb2.InvokeResponse:
-        functions = {_CLIENT_CONFIG: self._client_config, _WORKSPACE_KEYS: _workspace_keys}
+        functions = {
+            _CLIENT_CONFIG: self._client_config,
+            _CLIENT_TOKEN: self._client_token,
+            _WORKSPACE_KEYS: _workspace_keys,
+        }
         if request.tok not in functions:
             raise NotFoundError(
                 f'The function "{request.tok}" is not available on a local stack; '
-                f"available are {' and '.join(functions)}."
+                f"available are {', '.join(functions)}."
             )
         answer = functions[request.tok](plain(from_struct(request.args)))
         fields: dict[str, Any] = {"return": to_struct(answer)}  # a keyword of Python
@@ -236,6 +242,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             "subscriptionId": self._subscription,
             "tenantId": TENANT_ID,
         }
+
+    def _client_token(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        token = PlatformCredential(self._settings).get_token(arguments["endpoint"])
+        return {"token": token.token}
 
     def _resource(
         self, schema: ResourceSchema, logical_name: str, inputs: Mapping[str, Any]

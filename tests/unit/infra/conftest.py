@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infra import images
+from infra import images, sign_in
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +14,14 @@ def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "staging"
     monkeypatch.setattr(images, "STAGING", folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def signed_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The servers that Docker was signed in to, with the tokens, instead of doing so."""
+    calls: list[tuple[str, str]] = []
+    monkeypatch.setattr(sign_in, "sign_in", lambda *arguments: calls.append(arguments))
+    return calls
 
 
 @pytest.fixture

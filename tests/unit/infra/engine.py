@@ -20,6 +20,8 @@ from infra.__main__ import deploy
 
 SUBSCRIPTION = "11111111-2222-4333-8444-555555555555"
 
+ACCESS_TOKEN = "token-of-the-deployer"
+
 _TOP_LEVEL_NAMES = {
     "azure-native:applicationinsights:Component": "resourceName",
     "azure-native:containerregistry:Registry": "registryName",
@@ -71,6 +73,8 @@ class Engine(mocks.Mocks):
         return ("" if self.preview else _id(args, name)), outputs
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]]]:
+        if args.token == "azure-native:authorization:getClientToken":
+            return {"token": ACCESS_TOKEN}, []
         assert args.token == "azure-native:authorization:getClientConfig", args.token
         answer = {"subscriptionId": SUBSCRIPTION, "tenantId": "t", "clientId": "c", "objectId": "o"}
         return answer, []

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 
 from infra.roles import folder_condition
-from tests.unit.infra.engine import SUBSCRIPTION, Declared, Engine, run_program
+from tests.unit.infra.engine import ACCESS_TOKEN, SUBSCRIPTION, Declared, Engine, run_program
 
 Config = dict[str, Any]
 
@@ -234,6 +234,20 @@ def test_images_are_pushed_for_linux_and_not_built_in_a_preview(config: Config) 
         (tag,) = image.inputs["tags"]
         assert tag.startswith("registry1a2b3c4d.azurecr.io/")
         assert tag.endswith(":dev")
+
+
+def test_docker_is_signed_in_before_a_push_and_not_in_a_preview(
+    config: Config, signed_in: list[tuple[str, str]]
+) -> None:
+    run_program(config, preview=True)
+    assert signed_in == []
+    run_program(config)
+    assert signed_in == [("registry1a2b3c4d.azurecr.io", ACCESS_TOKEN)]
+
+
+def test_no_credential_is_in_the_state(config: Config) -> None:
+    for each in run_program(config).declared:
+        assert ACCESS_TOKEN not in json.dumps(each.inputs, default=str)
 
 
 def test_no_path_of_this_machine_is_in_the_state(config: Config) -> None:

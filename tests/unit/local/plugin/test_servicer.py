@@ -505,7 +505,7 @@ class TestInvoke:
 
     def test_another_function_is_named_with_those_that_there_are(self, engine: Engine) -> None:
         with pytest.raises(
-            AbortedError, match=r"listKeys.*getClientConfig and .*getSharedKeys"
+            AbortedError, match=r"listKeys.*getClientConfig, .*getSharedKeys"
         ) as caught:
             engine.invoke("azure-native:storage:listKeys", {})
         assert caught.value.code is grpc.StatusCode.NOT_FOUND
