@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -62,9 +63,15 @@ def _five_fields(expression: str) -> str:
     return " ".join(fields)
 
 
+@cache
+def _zones() -> frozenset[str]:
+    # Looking for the names takes tens of milliseconds, and a tick may read thousands of jobs.
+    return frozenset(available_timezones())
+
+
 def _known_zone(name: str) -> str:
     # ZoneInfo also opens names such as 'posixrules' or a path's parts; the list is what IANA names.
-    if name not in available_timezones():
+    if name not in _zones():
         raise ValueError("an IANA time zone such as 'UTC' or 'Europe/Berlin'")
     return name
 
@@ -91,8 +98,8 @@ class JobOptions(Declaration):
 
     Args:
         schedule: cron expression of five fields, evaluated in ``time_zone``.
-        time_zone: IANA name. A fire time in the hour that is skipped when clocks go forward happens
-            once, right after it; one in the doubled hour happens once.
+        time_zone: IANA name. What becomes of the hours that are skipped and doubled when clocks
+            change is told in :mod:`scheduler.schedule`.
         start: where the first run's window begins: the watermark of a job that never ran.
         lag: how far a window's upper bound stays behind the fire time, for data that arrives late.
         max_window: longest window that one run loads; without it, one run loads all there is.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,11 @@ class ResourceSchema:
         return self.path - {self.own_name, RESOURCE_GROUP}
 
 
+_importing = threading.RLock()
+"""The package imports its modules when they are first used, and not safely from several threads:
+one would see a module that another has only begun to import."""
+
+
 @functools.cache
 def resource_schema(token: str) -> ResourceSchema:
     """Look up a resource type.
@@ -88,6 +94,11 @@ def resource_schema(token: str) -> ResourceSchema:
     Raises:
         NotFoundError: the installed package has no such type.
     """
+    with _importing:
+        return _resource_schema(token)
+
+
+def _resource_schema(token: str) -> ResourceSchema:
     package, _, rest = token.partition(":")
     versioned_module, _, type_name = rest.partition(":")
     module_name = versioned_module.partition("/")[0]
@@ -110,6 +121,11 @@ def resource_schema(token: str) -> ResourceSchema:
 @functools.cache
 def object_shape(arguments: type) -> ObjectShape:
     """The properties of one of the package's ``…Args`` classes."""
+    with _importing:
+        return _object_shape(arguments)
+
+
+def _object_shape(arguments: type) -> ObjectShape:
     wire_names = sdk_types.input_type_py_to_pulumi_names(arguments)
     parameters = inspect.signature(arguments).parameters.values()
     return ObjectShape(

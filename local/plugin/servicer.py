@@ -122,7 +122,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def DiffConfig(  # noqa: N802
         self, _request: provider_pb2.DiffRequest, _context: grpc.ServicerContext
     ) -> provider_pb2.DiffResponse:
-        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
+        # The engine compares itself. Told that nothing differs, it would keep the old configuration.
+        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_UNKNOWN)
 
     def Configure(  # noqa: N802
         self, request: provider_pb2.ConfigureRequest, _context: grpc.ServicerContext
@@ -152,7 +153,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         failures = check(schema, {k: v for k, v in inputs.items() if not k.startswith("__")})
         failures += self._set_location(schema, inputs, old_inputs)
         return provider_pb2.CheckResponse(
-            inputs=to_struct(inputs), failures=[_failure(one) for one in failures]
+            inputs=to_struct(inputs),
+            # The path is part of the reason. Named apart, the engine would print the value as well,
+            # and a secret in clear.
+            failures=[provider_pb2.CheckFailure(reason=one.reason) for one in failures],
         )
 
     @_reported
@@ -307,10 +311,6 @@ def _proposal(request: provider_pb2.CheckRequest) -> naming.Proposal | None:
         options.DISABLE: naming.Mode.DISABLE,
     }
     return naming.Proposal(request.autonaming.proposed_name, modes[request.autonaming.mode])
-
-
-def _failure(failure: Failure) -> provider_pb2.CheckFailure:
-    return provider_pb2.CheckFailure(property=failure.path, reason=failure.reason)
 
 
 def _diff(difference: Difference) -> provider_pb2.DiffResponse:

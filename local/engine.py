@@ -1,0 +1,211 @@
+"""The container engine: the Docker that answers, or one that is started for local stacks.
+
+The one started here has a data root, a socket and a configuration of its own, so that it never
+touches containers or images of another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import docker
+import psutil
+from docker.errors import DockerException
+
+from local.console import SetupError, step
+from local.machine import install_packages, is_linux, is_root, run_folder
+from local.settings import Settings
+from local.supervisor import Program, Supervisor
+
+DOCKERD = "dockerd"
+
+_PACKAGES = ("docker.io", "iptables", "ca-certificates")
+_ANSWER_S = 5
+_START_S = 60.0
+_STOP_S = 60
+_SYSTEMD = Path("/run/systemd/system")
+"""Exists where systemd is in charge; installing Debian's docker.io starts it there."""
+
+_DEFAULT_HOST = "unix:///var/run/docker.sock"
+
+
+def supervisor(settings: Settings) -> Supervisor:
+    """The supervisord of what all local stacks share."""
+    return Supervisor(
+        socket=run_folder() / "engine.sock", state=settings.engine, logs=settings.engine / "logs"
+    )
+
+
+def own_host() -> str:
+    """Address of the engine that is started here."""
+    return f"unix://{run_folder() / 'docker.sock'}"
+
+
+def find() -> str | None:
+    """Address of a Docker that answers: the one started here before, or the user's own."""
+    # The own one first: stacks that live on it must not move when another Docker comes up.
+    if _answers(own_host()):
+        return own_host()
+    return next((host for host in _candidates() if _answers(host)), None)
+
+
+def host() -> str:
+    """Address of the Docker to use, for ``DOCKER_HOST``.
+
+    Raises:
+        SetupError: none answers.
+    """
+    found = find()
+    if found is None:
+        raise SetupError("Docker does not answer; start it, or run `make up`.")
+    return found
+
+
+def ensure(settings: Settings, shared: list[Program]) -> str:
+    """Start Docker where none answers, along with the other shared programs.
+
+    Args:
+        settings: any of the stacks.
+        shared: programs beside Docker that run on the engine's supervisord.
+
+    Returns:
+        Docker's address.
+
+    Raises:
+        SetupError: there is none and it can't be started.
+    """
+    found = find() or _installed()
+    own = found in (None, own_host())
+    programs = [*([_program(settings)] if own else []), *shared]
+    keeper = supervisor(settings)
+    if found is None:
+        with step("Starting Docker"):
+            keeper.apply(programs)
+            keeper.wait(DOCKERD, lambda: _answers(own_host()), timeout_s=_START_S)
+    elif programs:
+        keeper.apply(programs)
+    return found or own_host()
+
+
+def stop(settings: Settings) -> None:
+    """End the shared programs, the Docker started here among them, and leave nothing of it."""
+    supervisor(settings).stop()
+    _end_leftovers(settings)
+    _unmount(settings)
+
+
+def delete(settings: Settings) -> None:
+    """Delete the containers, images and volumes of the stopped engine; the build cache stays."""
+    for folder in (_data(settings), settings.engine / "logs"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _candidates() -> list[str]:
+    if os.environ.get("DOCKER_HOST"):
+        return [os.environ["DOCKER_HOST"]]
+    return list(dict.fromkeys([*_context(), _DEFAULT_HOST]))
+
+
+def _context() -> list[str]:
+    """The address of the Docker command's current context: Docker Desktop, Colima and others."""
+    if not shutil.which("docker"):
+        return []
+    command = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+    with contextlib.suppress(subprocess.SubprocessError, OSError):
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=_ANSWER_S, check=True
+        )
+        return [result.stdout.strip()] if result.stdout.strip() else []
+    return []
+
+
+def _answers(address: str) -> bool:
+    try:
+        client = docker.DockerClient(base_url=address, timeout=_ANSWER_S)
+    except DockerException:
+        return False
+    with contextlib.closing(client):
+        try:
+            return bool(client.ping())
+        except (DockerException, OSError):
+            return False
+
+
+def _installed() -> str | None:
+    """Install Docker where it is missing.
+
+    Returns:
+        The address of the installed one where the machine's init system started it at once.
+
+    Raises:
+        SetupError: Docker can't be started by this user, or on this system.
+    """
+    if not is_linux():
+        raise SetupError("Docker does not answer; start Docker Desktop and try again.")
+    if not is_root():
+        raise SetupError(
+            "Docker does not answer and only root may start it; start it (and see that this user "
+            "may use it), set DOCKER_HOST, or run make as root."
+        )
+    if shutil.which(DOCKERD):
+        return None
+    install_packages(_PACKAGES, "Docker")
+    return find() if _SYSTEMD.is_dir() else None
+
+
+def _program(settings: Settings) -> Program:
+    folder = settings.engine
+    folder.mkdir(parents=True, exist_ok=True)
+    # Without a file of its own, dockerd reads the machine's /etc/docker/daemon.json.
+    configuration = folder / "daemon.json"
+    configuration.write_text(json.dumps({}))
+    command = [
+        DOCKERD,
+        f"--host={own_host()}",
+        f"--config-file={configuration}",
+        f"--data-root={_data(settings)}",
+        f"--exec-root={_exec_root()}",
+        f"--pidfile={run_folder() / 'docker.pid'}",
+    ]
+    return Program(DOCKERD, command, stop_s=_STOP_S)
+
+
+def _data(settings: Settings) -> Path:
+    return settings.engine / "docker"
+
+
+def _exec_root() -> Path:
+    return run_folder() / "docker"
+
+
+def _end_leftovers(settings: Settings) -> None:
+    """End containerd and shims that outlived dockerd; a clean stop leaves none."""
+    marks = (str(_exec_root()), str(_data(settings)))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(mark in argument for argument in process.cmdline() for mark in marks):
+                process.kill()
+                process.wait(_ANSWER_S)
+
+
+def _unmount(settings: Settings) -> None:
+    folders = (_exec_root(), settings.engine)
+    mounted = [
+        each.mountpoint
+        for each in psutil.disk_partitions(all=True)
+        if any(Path(each.mountpoint).is_relative_to(folder) for folder in folders)
+    ]
+    # The innermost first.
+    for point in sorted(mounted, key=len, reverse=True):
+        subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+    shutil.rmtree(_exec_root(), ignore_errors=True)
+
+
+def in_own_engine(address: str) -> bool:
+    """Whether that Docker is the one started here."""
+    return address == own_host()

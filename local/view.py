@@ -1,0 +1,117 @@
+"""What a person sees of jobs, runs and landed data, on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from extractor.runtime.records import Run, RunStatus
+from local.data import Landed
+from scheduler.job import Job
+
+_STYLES = {
+    RunStatus.SUCCEEDED: "green",
+    RunStatus.FAILED: "bold red",
+    RunStatus.TIMED_OUT: "bold red",
+    RunStatus.ABANDONED: "bold red",
+    RunStatus.SKIPPED: "yellow",
+    RunStatus.RUNNING: "cyan",
+    RunStatus.STARTING: "cyan",
+    RunStatus.QUEUED: "cyan",
+}
+
+_MINUTE = timedelta(minutes=1)
+
+
+def jobs_table(jobs: Sequence[Job], now: datetime) -> Table:
+    """A row for each job: how its last run ended, when the next one is due, how far it has come."""
+    table = _table("Jobs", "job", "status", "last run", "next run", "schedule", "watermark")
+    for job in jobs:
+        table.add_row(
+            job.name,
+            job.status,
+            _last_run(job, now),
+            _time(job.next_fire_at),
+            f"{job.schedule} {job.time_zone}",
+            _time(job.watermark),
+        )
+    return table
+
+
+def runs_table(runs: Sequence[Run], now: datetime) -> Table:
+    """A row for each run, in the order given."""
+    table = _table("Runs", "job", "status", "window (UTC)", "queued", "took", "rows", "why")
+    for run in runs:
+        table.add_row(
+            run.job,
+            status_text(run.status),
+            f"{_day(run.window_from)} – {_day(run.window_to)}",
+            _ago(run.created_at, now),
+            "" if run.duration_s is None else f"{run.duration_s:.1f} s",
+            "" if run.rows is None else f"{run.rows:,}",
+            _why(run),
+        )
+    return table
+
+
+def landed_table(landed: Landed) -> Table:
+    """The first rows of what a run has written."""
+    head: pa.Table = landed.head
+    table = _table(f"{landed.path} ({landed.manifest['rows']:,} rows)", *head.column_names)
+    for row in head.to_pylist():
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def status_text(status: RunStatus) -> Text:
+    """A run's status in its colour."""
+    return Text(status.value, style=_STYLES[status])
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _last_run(job: Job, now: datetime) -> Text:
+    if job.last_status is None:
+        return Text("none yet", style="dim")
+    when = f" {_ago(job.last_run_at, now)}" if job.last_run_at else ""
+    return status_text(job.last_status).append(when, style="default")
+
+
+def _why(run: Run) -> str:
+    retry = f"attempt {run.attempt}" if run.attempt > 1 else ""
+    error = run.error if run.error and run.error not in (run.reason or "") else ""
+    return "; ".join(filter(None, (retry, run.reason, error)))
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _day(moment: datetime) -> str:
+    midnight = moment.time() == datetime.min.time()
+    return f"{moment:%Y-%m-%d}" if midnight else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    elapsed = max(now - moment, timedelta(0))
+    if elapsed < _MINUTE:
+        return f"{elapsed.seconds} s ago"
+    if elapsed < timedelta(hours=1):
+        return f"{elapsed // _MINUTE} min ago"
+    return _time(moment)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return "" if value is None else str(value)

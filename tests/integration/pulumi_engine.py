@@ -1,0 +1,138 @@
+"""Programs run by the real Pulumi engine with the local azure-native plugin."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pulumi import automation
+from pulumi.automation.events import EngineEvent
+
+from local.plugin.launcher import install
+from local.settings import Settings
+
+Program = Callable[[], None]
+
+
+class EngineError(Exception):
+    """The engine failed; the text is all that it printed."""
+
+
+class Engine:
+    """One stack of the engine, in a folder of its own.
+
+    Args:
+        folder: an empty folder.
+        settings: the local stack whose services the plugin uses.
+        variables: further variables for the engine and the plugin.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Settings, variables: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder = folder
+        self._tools = [str(install(folder / "bin").parent), str(settings.tools / "bin")]
+        (folder / "state").mkdir()
+        self.steps: list[tuple[str, str]] = []
+        """Operations of the last :meth:`up`, each with the name of its resource."""
+        environment = {
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": "test",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_HOME": str(folder / "home"),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            **settings.environment(),
+            **(variables or {}),
+        }
+        with self._on_path():
+            self._stack = automation.create_stack(
+                "test",
+                project_name="test",
+                program=lambda: None,
+                opts=automation.LocalWorkspaceOptions(env_vars=environment),
+            )
+
+    def configure(self, key: str, value: str) -> None:
+        with self._on_path():
+            self._stack.set_config(key, automation.ConfigValue(value))
+
+    def preview(self, program: Program) -> dict[str, int]:
+        """What :meth:`up` would do: how many resources, by operation; the stack's own left out."""
+        self._stack.workspace.program = program
+        with self._on_path(), _told():
+            changes = self._stack.preview().change_summary
+        return _counts(changes)
+
+    def up(self, program: Program) -> dict[str, int]:
+        """Bring the stack to what the program declares; returns what :meth:`preview` does."""
+        self._stack.workspace.program = program
+        self.steps.clear()
+        with self._on_path(), _told():
+            return _counts(self._stack.up(on_event=self._note).summary.resource_changes or {})
+
+    def _note(self, event: EngineEvent) -> None:
+        if event.resource_pre_event:
+            step = event.resource_pre_event.metadata
+            if step.type.startswith("azure-native:"):
+                self.steps.append((step.op, step.urn.rpartition("::")[2]))
+
+    def refresh(self) -> dict[str, int]:
+        with self._on_path(), _told():
+            return _counts(self._stack.refresh().summary.resource_changes or {})
+
+    def destroy(self) -> dict[str, int]:
+        with self._on_path(), _told():
+            return _counts(self._stack.destroy().summary.resource_changes or {})
+
+    def outputs(self) -> automation.OutputMap:
+        with self._on_path():
+            return self._stack.outputs()
+
+    def state(self) -> dict[str, dict[str, object]]:
+        """The resources in the state, by their names in the program."""
+        # Not exported by the Automation API, which would show secrets.
+        (file,) = (self._folder / "state" / ".pulumi" / "stacks").rglob("test.json")
+        resources = json.loads(file.read_text())["checkpoint"]["latest"]["resources"]
+        return {each["urn"].rpartition("::")[2]: each for each in resources}
+
+    @contextlib.contextmanager
+    def _on_path(self) -> Iterator[None]:
+        # The Automation API looks for the engine on this process's PATH, and the engine for the
+        # plugin on the same one.
+        before = os.environ["PATH"]
+        os.environ["PATH"] = os.pathsep.join([*self._tools, before])
+        try:
+            yield
+        finally:
+            os.environ["PATH"] = before
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except automation.CommandError as error:
+        failure = EngineError(str(error))
+    else:
+        return
+    # After a failure, the Automation API forgets to close its event loop.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    raise failure
+
+
+def _counts(changes: Mapping[Any, int]) -> dict[str, int]:
+    counts = {str(getattr(operation, "value", operation)): n for operation, n in changes.items()}
+    # The stack itself is a resource as well.
+    for operation in ("create", "same", "delete"):
+        if counts.get(operation):
+            counts[operation] -= 1
+            break
+    return {operation: count for operation, count in counts.items() if count}
