@@ -23,6 +23,8 @@ from local.settings import Settings
 from local.supervisor import Program, Supervisor
 
 DOCKERD = "dockerd"
+BUILD_CACHE = "buildkit"
+"""Folder of what BuildKit keeps between stacks."""
 
 _PACKAGES = ("docker.io", "iptables", "ca-certificates")
 _ANSWER_S = 5
@@ -101,8 +103,13 @@ def stop(settings: Settings) -> None:
 
 def delete(settings: Settings) -> None:
     """Delete the containers, images and volumes of the stopped engine; the build cache stays."""
-    for folder in (_data(settings), settings.engine / "logs"):
-        shutil.rmtree(folder, ignore_errors=True)
+    if not settings.engine.exists():
+        return
+    for each in settings.engine.iterdir():
+        if each.is_dir() and each.name != BUILD_CACHE:
+            shutil.rmtree(each, ignore_errors=True)
+        elif each.is_file():
+            each.unlink()
 
 
 def _candidates() -> list[str]:

@@ -311,7 +311,7 @@ def _buildkitd(settings: Settings) -> Program:
     # Of all stacks: they share the daemon, and any of their registries has the base image.
     registries = sorted({settings.registry, *_mirrors(configuration)})
     text = buildkit_configuration(
-        root=settings.engine / "buildkit", socket=_buildkit_socket(), mirrors=registries
+        root=settings.engine / engine.BUILD_CACHE, socket=_buildkit_socket(), mirrors=registries
     )
     configuration.write_text(text)
     command = [str(tools.buildkitd_command(settings)), f"--config={configuration}"]

@@ -79,9 +79,11 @@ def ensure_pulumi(settings: Settings) -> None:
         _build(
             settings,
             "pulumi",
-            ["github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"],
-            "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v" + versions.PULUMI,
-            f"Building Pulumi {versions.PULUMI} from source, about 4 minutes on 2 cores",
+            "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+            bin_folder(settings),
+            variable="github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v"
+            + versions.PULUMI,
+            title=f"Building Pulumi {versions.PULUMI} from source, about 4 minutes on 2 cores",
         )
 
 
@@ -91,29 +93,46 @@ def ensure_docker_build(settings: Settings) -> None:
     Raises:
         SetupError: it can be had in no way.
     """
-    if (bin_folder(settings) / _PROVIDER).exists() or _plugin(settings).exists():
+    if (_plugin(settings) / _PROVIDER).exists():
         return
     title = f"Pulumi's docker-build provider {versions.DOCKER_BUILD}"
     if reachable(_PULUMI_DOWNLOADS):
         with step(f"Downloading {title}"):
-            run(
-                ["pulumi", "plugin", "install", "resource", "docker-build", versions.DOCKER_BUILD],
-                failure=f"{title} can't be downloaded",
-                environment={
-                    "PATH": search_path(settings),
-                    "PULUMI_HOME": str(pulumi_home(settings)),
-                    "PULUMI_SKIP_UPDATE_CHECK": "true",
-                },
-                timeout_s=_PLUGIN_S,
-            )
-    else:
+            _install_plugin(settings)
+        return
+    with tempfile.TemporaryDirectory() as folder:
         _build(
             settings,
             "docker-build",
-            ["github.com/pulumi/pulumi-docker-build/provider/cmd/" + _PROVIDER],
-            "github.com/pulumi/pulumi-docker-build/provider.Version=" + versions.DOCKER_BUILD,
-            f"Building {title} from source, about 2 minutes on 2 cores",
+            "github.com/pulumi/pulumi-docker-build/provider/cmd/" + _PROVIDER,
+            Path(folder),
+            variable="github.com/pulumi/pulumi-docker-build/provider.Version="
+            + versions.DOCKER_BUILD,
+            title=f"Building {title} from source, about 2 minutes on 2 cores",
         )
+        _install_plugin(settings, "--file", str(Path(folder) / _PROVIDER))
+
+
+def _install_plugin(settings: Settings, *options: str) -> None:
+    """Have Pulumi put the provider where the engine finds it, downloaded unless ``--file``."""
+    run(
+        [
+            "pulumi",
+            "plugin",
+            "install",
+            "resource",
+            "docker-build",
+            versions.DOCKER_BUILD,
+            *options,
+        ],
+        failure="Pulumi's docker-build provider can't be installed",
+        environment={
+            "PATH": search_path(settings),
+            "PULUMI_HOME": str(pulumi_home(settings)),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        },
+        timeout_s=_PLUGIN_S,
+    )
 
 
 def ensure_buildkitd(settings: Settings) -> None:
@@ -128,9 +147,9 @@ def ensure_buildkitd(settings: Settings) -> None:
         _build(
             settings,
             "docker-build",
-            ["github.com/moby/buildkit/cmd/buildkitd"],
-            None,
-            "Building BuildKit from source, about 1 minute on 2 cores",
+            "github.com/moby/buildkit/cmd/buildkitd",
+            bin_folder(settings),
+            title="Building BuildKit from source, about 1 minute on 2 cores",
         )
 
 
@@ -276,40 +295,45 @@ def _download(
 
 
 def _build(
-    settings: Settings, module: str, packages: list[str], variable: str | None, title: str
+    settings: Settings,
+    module: str,
+    package: str,
+    target: Path,
+    *,
+    title: str,
+    variable: str | None = None,
 ) -> None:
-    """Build commands of one of the modules in ``local/toolchain`` into the tools' folder.
+    """Build a command of one of the modules in ``local/toolchain``.
 
     Args:
         settings: says where the tools are.
         module: its folder.
-        packages: the commands' packages.
-        variable: ``name=value`` of a Go variable to set, such as the version.
+        package: the command's package.
+        target: the folder for the command.
         title: says what is done.
+        variable: ``name=value`` of a Go variable to set, such as the version.
     """
-    require_disk(settings.tools, _BUILD_GB, title.partition(" from source")[0])
+    what = title.partition(" from source")[0]
+    require_disk(settings.tools, _BUILD_GB, what)
     go = _go(settings)
-    target = bin_folder(settings)
     target.mkdir(parents=True, exist_ok=True)
     flags = "-s -w" + (f" -X {variable}" if variable else "")
-    with step(title) as progress:
-        counter = _Progress(progress)
-        with tempfile.TemporaryDirectory(dir=settings.tools) as folder:
-            run(
-                [go, "build", "-v", "-o", f"{folder}/", "-ldflags", flags, *packages],
-                failure=f"{title.partition(',')[0]} failed",
-                cwd=_TOOLCHAIN / module,
-                environment={
-                    "CGO_ENABLED": "0",
-                    "GOFLAGS": "-mod=readonly -buildvcs=false",
-                    "GOTOOLCHAIN": "auto",
-                    "GOWORK": "off",
-                },
-                on_line=counter.line,
-            )
-            # Complete commands only: a build may be interrupted while it writes one.
-            for command in Path(folder).iterdir():
-                command.replace(target / command.name)
+    # Complete commands only: a build may be interrupted while it writes one.
+    with step(title) as progress, tempfile.TemporaryDirectory(dir=target) as folder:
+        run(
+            [go, "build", "-v", "-o", f"{folder}/", "-ldflags", flags, package],
+            failure=f"{what} failed",
+            cwd=_TOOLCHAIN / module,
+            environment={
+                "CGO_ENABLED": "0",
+                "GOFLAGS": "-mod=readonly -buildvcs=false",
+                "GOTOOLCHAIN": "auto",
+                "GOWORK": "off",
+            },
+            on_line=_Progress(progress).line,
+        )
+        for command in Path(folder).iterdir():
+            command.replace(target / command.name)
 
 
 class _Progress:
