@@ -13,6 +13,7 @@ fence, in ``jobs``
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -26,7 +27,7 @@ from extractor.runtime.ports import ConflictError, JobRow, RunStore
 from extractor.runtime.records import Commit, Run, RunStatus
 from extractor.runtime.window import Window
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 20
 _FIRST_PAUSE_S = 0.02
@@ -34,7 +35,7 @@ _LONGEST_PAUSE_S = 1.0
 
 
 class FenceLostError(Exception):
-    """The scheduler has given up on this run, or another container has it: stop and write nothing."""
+    """The scheduler has given up on this run, or another container has it: stop, write nothing."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,10 @@ def take(store: RunStore, job: str, image_digest: str) -> Claim | None:
         return None
     claim = _claimed(store, run, image_digest)
     if claim is None:
-        _log.info("lost the race %s", facts(job=job, run=run.run_id))
+        logger.info("lost the race %s", facts(job=job, run=run.run_id))
         return None
     if not _set_fence(claim):
-        _log.info("given up before it began %s", facts(job=job, run=run.run_id))
+        logger.info("given up before it began %s", facts(job=job, run=run.run_id))
         return None
     return claim
 
@@ -171,10 +172,10 @@ def _startable(store: RunStore, job: str) -> Run | None:
     row = store.read_job(job)
     run = store.read_run(job, row.active_run) if row and row.active_run else None
     if run is None:
-        _log.info("nothing to do %s", facts(job=job))
+        logger.info("nothing to do %s", facts(job=job))
         return None
     if run.status is not RunStatus.STARTING:
-        _log.info("nothing to do %s", facts(job=job, run=run.run_id, status=run.status))
+        logger.info("nothing to do %s", facts(job=job, run=run.run_id, status=run.status))
         return None
     return run
 
@@ -191,12 +192,10 @@ def _claimed(store: RunStore, run: Run, image_digest: str) -> Claim | None:
         image_digest=image_digest,
         reason=None,
     )
-    try:
+    # A conflict: another container was first; or the write arrived and its answer did not, and the
+    # client tried again. The row tells.
+    with contextlib.suppress(ConflictError):
         store.write_run(claimed)
-    except ConflictError:
-        # Another container was first; or the write arrived and its answer did not, and the client
-        # tried again. The row tells.
-        pass
     # Read it again in any case: a store whose row versions are times lets two writes of the same
     # millisecond both pass, and keeps the second.
     present = store.read_run(run.job, run.row_key)

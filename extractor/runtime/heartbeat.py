@@ -12,7 +12,7 @@ from extractor.runtime.log import facts
 
 INTERVAL_S = 30.0
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
@@ -55,4 +55,4 @@ class Heartbeat:
                 self._lost.set()
                 return
             except Exception:
-                _log.exception("heartbeat failed %s", facts(run=self._claim.run.run_id))
+                logger.exception("heartbeat failed %s", facts(run=self._claim.run.run_id))

@@ -32,7 +32,7 @@ _UPLOADS = 8
 """Files on their way at once. A window of many days has many small files, and each of them takes a
 few requests that mostly wait."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Load:
             try:
                 self.lake.delete(folder)
             except Exception:
-                _log.exception("leftover not deleted %s", facts(folder=folder))
+                logger.exception("leftover not deleted %s", facts(folder=folder))
 
     @property
     def _stagings(self) -> str:

@@ -17,10 +17,14 @@ def configure() -> None:
     logging.getLogger("azure").setLevel(logging.WARNING)
 
 
+def _utc(seconds: float | None = None) -> time.struct_time:
+    return time.gmtime(seconds)
+
+
 class _OneLine(logging.Formatter):
     """A record on one line, a traceback included, so that no record is cut in two."""
 
-    converter = time.gmtime
+    converter = staticmethod(_utc)
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\r", "").replace("\n", "\\n")

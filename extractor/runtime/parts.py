@@ -20,7 +20,7 @@ Files do not have it: engines that read a partitioned folder take it from the fo
 some refuse a column that is in both."""
 
 BUFFER_BYTES = 128 * 1024 * 1024
-"""Rows that wait in memory, in bytes of Arrow, before they are written: the size of a large part."""
+"""How much may wait in memory, in bytes of Arrow, before it is written."""
 
 
 class RowsError(ValueError):

@@ -50,7 +50,7 @@ class Termination:
         finally:
             self._raising = False
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.requested = True
         if self._raising:
             self._raising = False  # once: a second signal must not interrupt the clean-up

@@ -1,0 +1,211 @@
+"""From a container's start to its exit code: everything about a run but the reading of its data."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from extractor.runtime import azure, log
+from extractor.runtime.claim import Claim, FenceLostError, Outcome, take
+from extractor.runtime.heartbeat import INTERVAL_S, Heartbeat
+from extractor.runtime.load import Load
+from extractor.runtime.log import facts
+from extractor.runtime.parts import BUFFER_BYTES
+from extractor.runtime.ports import Lake, RunStore
+from extractor.runtime.records import RunStatus
+from extractor.runtime.settings import RuntimeSettings, SettingError
+from extractor.runtime.termination import StoppedError, Termination
+from extractor.runtime.window import Window
+
+Rows: TypeAlias = pa.Table | pa.RecordBatch
+Extract = Callable[[Window], Iterable[Rows]]
+"""What an extractor is: yields the rows of a window, in tables as large as fit well into memory.
+
+All tables have the same columns, one of them ``date`` of type ``date32``, by which the rows are put
+into folders. What it raises ends the run as failed, with nothing of the window visible.
+"""
+
+EXIT_OK = 0
+"""The window is in the lake, or there was nothing to do."""
+EXIT_FAILED = 1
+"""The run failed, was stopped, or was taken away; its row and the log say more."""
+EXIT_SETTINGS = 2
+"""An environment variable is missing or wrong."""
+
+_ERROR_CHARACTERS = 2000
+"""A row of a table has room for 64 KiB of text in a property; nobody reads that much of it."""
+
+logger = logging.getLogger(__name__)
+
+
+def run(extract: Extract, environment: Mapping[str, str] = os.environ) -> int:
+    """Do the run that the scheduler has started this container for.
+
+    Without one, as after a deployment, it returns at once and writes nothing.
+
+    Args:
+        extract: reads the data.
+        environment: see :class:`RuntimeSettings`.
+
+    Returns:
+        The process's exit code.
+    """
+    log.configure()
+    termination = Termination()
+    try:
+        settings = RuntimeSettings.read(environment)
+        with termination.handled(), azure.connect(settings) as (store, lake):
+            return run_job(
+                extract,
+                job=settings.job_name,
+                image_digest=settings.image_digest,
+                store=store,
+                lake=lake,
+                termination=termination,
+            )
+    except SettingError as error:
+        logger.error("%s", error)  # noqa: TRY400 - one sentence is what its author needs
+        return EXIT_SETTINGS
+    except Exception:
+        logger.exception("no run begun")
+        return EXIT_FAILED
+
+
+def run_job(
+    extract: Extract,
+    *,
+    job: str,
+    image_digest: str,
+    store: RunStore,
+    lake: Lake,
+    termination: Termination,
+    heartbeat_s: float = INTERVAL_S,
+    buffer_bytes: int = BUFFER_BYTES,
+) -> int:
+    """Like :func:`run`, with the tables and the lake given.
+
+    Raises:
+        Exception: what the tables raise before a run is claimed. Afterwards nothing is raised.
+    """
+    claim = take(store, job, image_digest)
+    if claim is None:
+        return EXIT_OK
+    logger.info(
+        "claimed %s",
+        facts(job=job, run=claim.run.run_id, attempt=claim.run.attempt, window=claim.window),
+    )
+    with Heartbeat(claim, heartbeat_s) as heartbeat:
+        return _load_and_close(extract, Load(lake, claim, buffer_bytes), heartbeat, termination)
+
+
+def _load_and_close(
+    extract: Extract, load: Load, heartbeat: Heartbeat, termination: Termination
+) -> int:
+    try:
+        leftovers = load.leftovers()
+        with termination.stoppable():
+            load.stage(_while_ours(extract(load.claim.window), heartbeat))
+        logger.info("staged %s", facts(rows=load.commit.commit_rows, files=len(load.parts)))
+        load.publish()
+        logger.info("published %s", facts(path=load.folder))
+    except FenceLostError as error:
+        return _given_up(load, error)
+    except StoppedError:
+        return _failed(load, Outcome(RunStatus.FAILED, reason="The container was stopped."))
+    except SettingError as error:
+        reason = "An environment variable is missing or wrong."
+        _failed(load, Outcome(RunStatus.FAILED, reason=reason, error=str(error)))
+        return EXIT_SETTINGS
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - _failed logs it
+        reason = f"The extractor raised {type(error).__name__}."
+        outcome = Outcome(RunStatus.FAILED, reason=reason, error=_last_line(error))
+        return _failed(load, outcome, error)
+    return _commit_and_close(load, leftovers)
+
+
+def _while_ours(tables: Iterable[Rows], heartbeat: Heartbeat) -> Iterator[Rows]:
+    for table in tables:
+        if heartbeat.lost:
+            raise FenceLostError("A heartbeat found that the run is no longer this container's.")
+        yield table
+
+
+def _commit_and_close(load: Load, leftovers: list[str]) -> int:
+    """Commit, then tidy and close.
+
+    A run whose commit may have arrived is never closed as failed here: the scheduler finds out from
+    the job's row, where the commit either is or is not.
+    """
+    claim, commit = load.claim, load.commit
+    try:
+        claim.commit(commit)
+        logger.info("committed %s", facts(watermark=claim.run.window_to.isoformat()))
+        load.delete(leftovers)
+        claim.close(
+            Outcome(
+                RunStatus.SUCCEEDED,
+                rows=commit.commit_rows,
+                bytes=commit.commit_bytes,
+                lake_path=commit.commit_lake_path,
+            )
+        )
+    except FenceLostError as error:
+        logger.warning("given up %s", facts(run=claim.run.run_id, why=error))
+        return EXIT_FAILED
+    except Exception:
+        logger.exception("not closed %s", facts(run=claim.run.run_id))
+        return EXIT_FAILED
+    logger.info(
+        "succeeded %s",
+        facts(run=claim.run.run_id, rows=commit.commit_rows, bytes=commit.commit_bytes),
+    )
+    return EXIT_OK
+
+
+def _given_up(load: Load, error: FenceLostError) -> int:
+    logger.warning("given up %s", facts(run=load.claim.run.run_id, why=error))
+    _discard(load)
+    return EXIT_FAILED
+
+
+def _failed(load: Load, outcome: Outcome, error: BaseException | None = None) -> int:
+    """Close the run as failed, if it is still this container's to close, and tidy up."""
+    logger.error(
+        "failed %s",
+        facts(run=load.claim.run.run_id, reason=outcome.reason, error=outcome.error),
+        exc_info=error,
+    )
+    _close_failed(load.claim, outcome)
+    _discard(load)
+    return EXIT_FAILED
+
+
+def _close_failed(claim: Claim, outcome: Outcome) -> None:
+    try:
+        # The scheduler takes the fence away before it closes a run itself.
+        claim.check_fence()
+        claim.close(outcome)
+    except FenceLostError as error:
+        logger.warning("given up %s", facts(run=claim.run.run_id, why=error))
+    except Exception:
+        # The scheduler closes the run when it finds the container ended.
+        logger.exception("not closed %s", facts(run=claim.run.run_id))
+
+
+def _discard(load: Load) -> None:
+    try:
+        load.discard()
+    except Exception:
+        # The job's next load deletes it.
+        logger.exception("not discarded %s", facts(folder=load.staging))
+
+
+def _last_line(error: BaseException) -> str:
+    """Type and message of an exception, on one line."""
+    text = " ".join("".join(traceback.format_exception_only(error)).split())
+    return text[:_ERROR_CHARACTERS]

@@ -1,0 +1,278 @@
+"""What is due, and what to make of a run: pure functions of rows, states and the time."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from extractor.runtime.records import Run, RunStatus, run_row_key
+from scheduler.declaration import CatchUp, JobDeclaration, Overlap
+from scheduler.job import Job, fingerprint, run_to_json
+from scheduler.ports import GroupState
+
+MISFIRE_GRACE = timedelta(minutes=5)
+"""With ``catchUp: none``, a fire time that is older than this was missed."""
+
+LONGEST_RETRY_DELAY = timedelta(hours=6)
+
+RETRIED = frozenset({RunStatus.FAILED, RunStatus.ABANDONED, RunStatus.TIMED_OUT})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A run has to be given up.
+
+    Args:
+        status: the final status.
+        reason: one sentence on why.
+        stop: whether its container may still be going.
+    """
+
+    status: RunStatus
+    reason: str
+    stop: bool = False
+
+
+def reconciled(job: Job, declaration: JobDeclaration, now: datetime) -> Job:
+    """The job after a deployment: what was declared changes, what has happened stays."""
+    if job.declaration_hash == fingerprint(declaration) and not job.retired:
+        return job
+    declared = replace(
+        job,
+        declaration=declaration.to_setting(),
+        declaration_hash=fingerprint(declaration),
+        retired=False,
+        override_schedule=None,
+        override_time_zone=None,
+    )
+    if declared.schedule == job.schedule and not job.retired:
+        return declared
+    # Fire times of the new schedule that lie in the past were never promised.
+    through = max(job.scheduled_through, now) if job.last_run_id else job.scheduled_through
+    return replace(
+        declared,
+        scheduled_through=through,
+        next_fire_at=declared.schedule.next_fire(through),
+    )
+
+
+def decided(job: Job, now: datetime) -> Job:
+    """The job with a new active run where one is due, and without a request that was met.
+
+    A job that is paused, retired or busy keeps its fire times until it is not.
+    """
+    if job.active_run or job.closing or job.retired:
+        return job
+    if job.run_requested_at:
+        return _requested(job, now)
+    if job.paused or job.next_fire_at is None or job.next_fire_at > now:
+        return job
+    return _fired(job, now)
+
+
+def _requested(job: Job, now: datetime) -> Job:
+    end = _window_end(job, now)
+    met = replace(job, run_requested_at=None, run_requested_by=None)
+    if end <= job.watermark:
+        return replace(met, reason=_nothing_to_load(job, end))
+    return with_run(met, new_run(met, end, now, trigger="manual"))
+
+
+def _fired(job: Job, now: datetime) -> Job:
+    options = job.options
+    if options.catch_up is CatchUp.ALL:
+        fire = job.next_fire_at
+    else:
+        fire = job.schedule.latest_fire(now)
+    if fire is None or fire <= job.scheduled_through:
+        return replace(job, next_fire_at=job.schedule.next_fire(job.scheduled_through))
+    end = _window_end(job, fire)
+    # With `all`, one fire time may take several windows.
+    reached = options.catch_up is not CatchUp.ALL or end >= fire - options.lag
+    through = fire if reached else job.scheduled_through
+    passed = replace(
+        job, scheduled_through=through, next_fire_at=job.schedule.next_fire(through), reason=None
+    )
+    if options.catch_up is CatchUp.NONE and now - fire > MISFIRE_GRACE:
+        return replace(
+            passed, reason=f"The fire time {_utc(fire)} was missed, and catchUp is none."
+        )
+    if end <= job.watermark:
+        return replace(passed, reason=_nothing_to_load(job, end))
+    return with_run(passed, new_run(passed, end, now, trigger="schedule"))
+
+
+def _window_end(job: Job, moment: datetime) -> datetime:
+    options = job.options
+    end = moment - options.lag
+    return min(end, job.watermark + options.max_window) if options.max_window else end
+
+
+def new_run(job: Job, end: datetime, now: datetime, *, trigger: str) -> Run:
+    """A run of the window from the watermark to ``end``."""
+    run_id = uuid.uuid4().hex[:12]
+    return Run(
+        job=job.name,
+        run_id=run_id,
+        row_key=run_row_key(now, run_id),
+        status=RunStatus.QUEUED,
+        trigger=trigger,
+        window_from=job.watermark,
+        window_to=end,
+        created_at=now,
+    )
+
+
+def with_run(job: Job, run: Run) -> Job:
+    """The job, held by a run."""
+    return replace(
+        job,
+        active_run=run.row_key,
+        pending_run=run_to_json(run),
+        fence=None,
+        reason=None,
+    )
+
+
+def skipped(job: Job, now: datetime) -> tuple[Job, Run] | None:
+    """A fire time that passed while a run was going, where such are skipped.
+
+    Returns:
+        The job with that fire time decided, and a run that says so; ``None`` where there is none.
+    """
+    if job.paused or job.retired or job.next_fire_at is None or job.next_fire_at > now:
+        return None
+    if job.options.overlap is not Overlap.SKIP or job.options.catch_up is CatchUp.ALL:
+        return None
+    fire = job.schedule.latest_fire(now)
+    if fire is None or fire <= job.scheduled_through:
+        return None
+    run_id = f"skipped-{fire:%Y%m%dT%H%M}"
+    run = Run(
+        job=job.name,
+        run_id=run_id,
+        row_key=run_row_key(fire, run_id),
+        status=RunStatus.SKIPPED,
+        trigger="schedule",
+        window_from=job.watermark,
+        window_to=max(job.watermark, _window_end(job, fire)),
+        created_at=fire,
+        ended_at=now,
+        reason="The run before was still going, and overlap is skip.",
+    )
+    return replace(job, scheduled_through=fire, next_fire_at=job.schedule.next_fire(fire)), run
+
+
+def judged(job: Job, run: Run, state: GroupState | None, now: datetime) -> Verdict | None:
+    """Whether a started run has to be given up.
+
+    Args:
+        job: its job.
+        run: ``starting`` or ``running``, read after ``state``.
+        state: what its container does; ``None`` where the group is gone.
+        now: the time.
+    """
+    options = job.options
+    if run.status is RunStatus.RUNNING:
+        if state is None:
+            return Verdict(RunStatus.ABANDONED, "Its container group is gone.")
+        if state.terminated:
+            return Verdict(
+                RunStatus.ABANDONED,
+                f"Its container ended{_with_code(state)} without closing the run.",
+            )
+        if now - (run.started_at or run.created_at) > options.run_deadline:
+            reason = f"It was still going after {options.run_deadline}."
+            return Verdict(RunStatus.TIMED_OUT, reason, stop=True)
+        return None
+    started_at = run.starting_at or run.created_at
+    if state and state.terminated and state.exit_code and _after(state, started_at):
+        reason = f"Its container ended{_with_code(state)} before it claimed the run."
+        return Verdict(RunStatus.FAILED, reason)
+    if now - started_at > options.start_deadline:
+        reason = f"Its container did not claim the run within {options.start_deadline}."
+        return Verdict(RunStatus.FAILED, reason, stop=True)
+    return None
+
+
+def given_up(job: Job, run: Run, verdict: Verdict, now: datetime) -> Job:
+    """The job after a run's rights are taken away; a load that it committed counts."""
+    final = replace(
+        run,
+        status=verdict.status,
+        reason=verdict.reason,
+        ended_at=now,
+        duration_s=(now - run.started_at).total_seconds() if run.started_at else None,
+    )
+    if job.commit_run_id == run.run_id:
+        final = replace(
+            final,
+            status=RunStatus.SUCCEEDED,
+            reason=None,
+            rows=job.commit_rows,
+            bytes=job.commit_bytes,
+            lake_path=job.commit_lake_path,
+        )
+    return replace(job, active_run=None, pending_run=None, fence=None, closing=run_to_json(final))
+
+
+def closed(job: Job, run: Run, now: datetime) -> Job:
+    """The job after a run has ended, held by a retry where one is due."""
+    ended = replace(
+        job,
+        active_run=None,
+        pending_run=None,
+        closing=None,
+        fence=None,
+        reason=None,
+        last_run_id=run.run_id,
+        last_status=run.status,
+        last_run_at=run.ended_at or now,
+        last_success_at=(
+            run.ended_at if run.status is RunStatus.SUCCEEDED else job.last_success_at
+        ),
+    )
+    if run.status not in RETRIED or run.attempt >= job.options.max_attempts:
+        return ended
+    return with_run(ended, _retry(ended, run, now))
+
+
+def _retry(job: Job, run: Run, now: datetime) -> Run:
+    run_id = uuid.uuid4().hex[:12]
+    # A committed load has moved the watermark; what is left of the window may be none of it.
+    return Run(
+        job=run.job,
+        run_id=run_id,
+        row_key=run_row_key(now, run_id),
+        status=RunStatus.QUEUED,
+        trigger=run.trigger,
+        window_from=job.watermark,
+        window_to=max(run.window_to, job.watermark),
+        created_at=now,
+        attempt=run.attempt + 1,
+        not_before=now + retry_delay(job.options, run),
+    )
+
+
+def retry_delay(options: JobDeclaration, run: Run) -> timedelta:
+    """Wait before the attempt after ``run``: doubled each time, with a jitter of a quarter."""
+    delay = min(options.retry_delay * 2 ** (run.attempt - 1), LONGEST_RETRY_DELAY)
+    return delay * random.Random(run.run_id).uniform(0.75, 1.25)  # noqa: S311 - a jitter
+
+
+def _after(state: GroupState, moment: datetime) -> bool:
+    return state.started_at is not None and state.started_at >= moment
+
+
+def _with_code(state: GroupState) -> str:
+    return "" if state.exit_code is None else f" with exit code {state.exit_code}"
+
+
+def _nothing_to_load(job: Job, end: datetime) -> str:
+    return f"Nothing to load: the watermark is {_utc(job.watermark)}, the window's end {_utc(end)}."
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

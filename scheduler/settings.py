@@ -1,0 +1,64 @@
+"""The scheduler's settings, from its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from azure.core.credentials import TokenCredential
+from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
+from pydantic import BaseModel, ConfigDict, Field
+
+from scheduler.containers import AZURE_RESOURCE_MANAGER, AzureContainerGroups
+from scheduler.tables import TableStore
+from scheduler.tick import Scheduler
+
+
+class Settings(BaseModel):
+    """Variables that the deployment sets, by their names in lower case.
+
+    Args:
+        tables_endpoint: of the tables ``jobs`` and ``runs``.
+        subscription_id: of the container groups.
+        resource_group: of the container groups.
+        azure_client_id: of the identity to use; without it, azure-identity looks for one.
+        azure_resource_manager_endpoint: where Azure Resource Manager is.
+        tick_seconds: seconds between two ticks of a scheduler that is a container.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    tables_endpoint: str
+    subscription_id: str
+    resource_group: str
+    azure_client_id: str | None = None
+    azure_resource_manager_endpoint: str = AZURE_RESOURCE_MANAGER
+    tick_seconds: Annotated[int, Field(ge=1)] = 60
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Read the environment.
+
+        Raises:
+            pydantic.ValidationError: a variable is missing or wrong.
+        """
+        return cls.model_validate({name.lower(): value for name, value in environment.items()})
+
+    def credential(self) -> TokenCredential:
+        """What the scheduler is, to Azure."""
+        if self.azure_client_id:
+            return ManagedIdentityCredential(client_id=self.azure_client_id)
+        return DefaultAzureCredential()
+
+    def scheduler(self) -> Scheduler:
+        """A scheduler on Azure's services."""
+        credential = self.credential()
+        return Scheduler(
+            store=TableStore.connect(self.tables_endpoint, credential),
+            groups=AzureContainerGroups.connect(
+                credential,
+                self.subscription_id,
+                self.resource_group,
+                self.azure_resource_manager_endpoint,
+            ),
+        )

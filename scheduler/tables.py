@@ -1,0 +1,117 @@
+"""The scheduler's store on Azure Table Storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import (
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.data.tables import EdmType, EntityProperty, TableClient, TableServiceClient, UpdateMode
+
+from extractor.runtime.records import JOB_PARTITION, JOBS_TABLE, RUNS_TABLE, Run
+from scheduler.job import Job
+from scheduler.ports import ConflictError, Store
+
+_INT32_MAX = 2**31 - 1
+
+
+class TableStore(Store):
+    """See :class:`~scheduler.ports.Store`.
+
+    Args:
+        service: the storage account's tables.
+    """
+
+    def __init__(self, service: TableServiceClient) -> None:
+        self._jobs = service.get_table_client(JOBS_TABLE)
+        self._runs = service.get_table_client(RUNS_TABLE)
+
+    @classmethod
+    def connect(cls, endpoint: str, credential: TokenCredential) -> TableStore:
+        """The store of the account whose tables are at ``endpoint``."""
+        return cls(TableServiceClient(endpoint, credential=credential))
+
+    def jobs(self) -> Sequence[Job]:
+        entities = self._jobs.query_entities(
+            "PartitionKey eq @partition", parameters={"partition": JOB_PARTITION}
+        )
+        return [Job.from_entity(each) for each in entities]
+
+    def job(self, name: str) -> Job | None:
+        entity = _get(self._jobs, JOB_PARTITION, name)
+        return None if entity is None else Job.from_entity(entity)
+
+    def create_job(self, job: Job) -> Job:
+        try:
+            self._jobs.create_entity(_sent(job.to_entity()))
+        except ResourceExistsError as error:
+            raise ConflictError(f"The job {job.name} has been created meanwhile.") from error
+        return self._written_job(job.name)
+
+    def update_job(self, job: Job) -> Job:
+        _replace(self._jobs, job.to_entity(), job.etag)
+        return self._written_job(job.name)
+
+    def run(self, job: str, row_key: str) -> Run | None:
+        entity = _get(self._runs, job, row_key)
+        return None if entity is None else Run.from_entity(entity)
+
+    def create_run(self, run: Run) -> Run:
+        try:
+            self._runs.create_entity(_sent(run.to_entity()))
+        except ResourceExistsError:
+            pass
+        return self._written_run(run)
+
+    def update_run(self, run: Run) -> Run:
+        _replace(self._runs, run.to_entity(), run.etag)
+        return self._written_run(run)
+
+    # The answer to a write has the new version; the row is read again because Azurite's versions
+    # are times, and two writes within a millisecond would go unnoticed.
+    def _written_job(self, name: str) -> Job:
+        job = self.job(name)
+        if job is None:
+            raise ConflictError(f"The job {name} has been deleted meanwhile.")
+        return job
+
+    def _written_run(self, run: Run) -> Run:
+        found = self.run(run.job, run.row_key)
+        if found is None:
+            raise ConflictError(f"The run {run.run_id} of {run.job} has been deleted meanwhile.")
+        return found
+
+
+def _get(table: TableClient, partition: str, row: str) -> Mapping[str, Any] | None:
+    try:
+        return table.get_entity(partition, row)
+    except ResourceNotFoundError:
+        return None
+
+
+def _replace(table: TableClient, entity: Mapping[str, Any], etag: str | None) -> None:
+    try:
+        table.update_entity(
+            _sent(entity),
+            mode=UpdateMode.REPLACE,
+            etag=etag,
+            match_condition=MatchConditions.IfNotModified,
+        )
+    except (ResourceModifiedError, ResourceNotFoundError) as error:
+        raise ConflictError(f"The row {entity['RowKey']} was written meanwhile.") from error
+
+
+def _sent(entity: Mapping[str, Any]) -> dict[str, Any]:
+    # The client sends a plain int as 32 bits and refuses a larger one.
+    return {
+        name: EntityProperty(value, EdmType.INT64)
+        if isinstance(value, int) and abs(value) > _INT32_MAX
+        else value
+        for name, value in entity.items()
+    }
