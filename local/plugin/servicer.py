@@ -16,7 +16,7 @@ from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi.runtime.rpc import UNKNOWN
 
-from local.azure.identity import TENANT_ID, object_id
+from local.azure.identity import MANAGEMENT_AUDIENCES, TENANT_ID, object_id
 from local.containers import ContainersError
 from local.plugin import naming
 from local.plugin.bodies import LocalServices, Resource, body_of
@@ -122,7 +122,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def DiffConfig(  # noqa: N802
         self, _request: provider_pb2.DiffRequest, _context: grpc.ServicerContext
     ) -> provider_pb2.DiffResponse:
-        # The engine compares itself. Told that nothing differs, it would keep the old configuration.
+        # The engine compares itself. Told of no difference, it would keep the old configuration.
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_UNKNOWN)
 
     def Configure(  # noqa: N802
@@ -248,7 +248,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         }
 
     def _client_token(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        token = PlatformCredential(self._settings).get_token(arguments["endpoint"])
+        endpoint = arguments.get("endpoint") or MANAGEMENT_AUDIENCES[0]
+        token = PlatformCredential(self._settings).get_token(endpoint)
         return {"token": token.token}
 
     def _resource(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import gc
 import json
 import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from pulumi import automation
 from pulumi.automation.events import EngineEvent
@@ -18,6 +19,8 @@ from local.plugin.launcher import install
 from local.settings import Settings
 
 Program = Callable[[], None]
+
+_POLL_S = 0.05
 
 
 class EngineError(Exception):
@@ -115,17 +118,28 @@ class Engine:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    try:
-        yield
-    except automation.CommandError as error:
-        failure = EngineError(str(error))
-    else:
-        return
-    # After a failure, the Automation API forgets to close its event loop.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-    raise failure
+    loops: list[asyncio.AbstractEventLoop] = []
+    new_event_loop = asyncio.new_event_loop
+
+    def noted() -> asyncio.AbstractEventLoop:
+        loops.append(new_event_loop())
+        return loops[-1]
+
+    with mock.patch.object(asyncio, "new_event_loop", noted):
+        try:
+            yield
+        except automation.CommandError as error:
+            raise EngineError(str(error)) from None
+        finally:
+            _close(loops)
+
+
+def _close(loops: Iterable[asyncio.AbstractEventLoop]) -> None:
+    """Close what the Automation API leaves open after a failure."""
+    for loop in loops:
+        while loop.is_running():
+            time.sleep(_POLL_S)
+        loop.close()
 
 
 def _counts(changes: Mapping[Any, int]) -> dict[str, int]:

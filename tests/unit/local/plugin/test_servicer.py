@@ -15,6 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import provider_pb2
 from pulumi.runtime.rpc import UNKNOWN, wrap_rpc_secret
 
+from local.azure.identity import MANAGEMENT_AUDIENCES, TokenAuthority
 from local.plugin.bodies import LocalServices
 from local.plugin.ids import SUBSCRIPTION_ID
 from local.plugin.servicer import Provider
@@ -493,6 +494,18 @@ class TestInvoke:
         answer = engine.invoke("azure-native:authorization:getClientConfig", {})
         assert answer["subscriptionId"] == SUBSCRIPTION_ID
         assert answer.keys() == {"clientId", "objectId", "subscriptionId", "tenantId"}
+
+    @pytest.mark.parametrize(
+        ("arguments", "audience"),
+        [({}, MANAGEMENT_AUDIENCES[0]), ({"endpoint": "https://vault"}, "https://vault")],
+    )
+    def test_a_token_of_who_deploys(
+        self, engine: Engine, services: LocalServices, arguments: dict[str, str], audience: str
+    ) -> None:
+        client = engine.invoke("azure-native:authorization:getClientConfig", {})
+        answer = engine.invoke("azure-native:authorization:getClientToken", arguments)
+        principal = TokenAuthority.of(services.settings).verify(answer["token"], [audience])
+        assert (principal.client_id, principal.audience) == (client["clientId"], audience)
 
     def test_the_keys_of_a_workspace(self, engine: Engine) -> None:
         arguments = {"resourceGroupName": "pipelines", "workspaceName": "logs"}

@@ -1,0 +1,50 @@
+# The commands of this project; `make` alone lists them.
+# Variables: JOB names a job. LOCAL_PORT_BASE is the first of the local stack's six ports (15000),
+# LOCAL_STACK its name (local), PYTHON the Python to make .venv with.
+
+PYTHON_IN_VENV := .venv/bin/python
+CODE := infra extractor scheduler local tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up status logs run preview down test lint unit integration format
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: setup ## Set up, deploy to this machine and wait until data has landed
+	@$(PYTHON_IN_VENV) -m local up
+
+status: setup ## Show jobs and runs
+	@$(PYTHON_IN_VENV) -m local status
+
+logs: setup ## Show what a job's container wrote: make logs JOB=weather
+	@$(PYTHON_IN_VENV) -m local logs "$(JOB)"
+
+run: setup ## Start a job now and wait for its end: make run JOB=weather
+	@$(PYTHON_IN_VENV) -m local run "$(JOB)"
+
+preview: setup ## Show what `make up` would change
+	@$(PYTHON_IN_VENV) -m local preview
+
+down: setup ## Delete the local stack: containers, volumes, data and state
+	@$(PYTHON_IN_VENV) -m local down
+
+test: lint unit integration ## Run all checks and tests
+
+lint: setup ## Check style and types
+	@$(PYTHON_IN_VENV) -m ruff check $(CODE)
+	@$(PYTHON_IN_VENV) -m ruff format --check $(CODE)
+	@$(PYTHON_IN_VENV) -m mypy $(CODE)
+
+unit: setup ## Run the unit tests, those of each extractor among them
+	@$(PYTHON_IN_VENV) -m pytest -q tests/unit extractor
+
+integration: setup ## Run the integration tests on a local stack of their own
+	@$(PYTHON_IN_VENV) -m pytest -q tests/integration
+
+format: setup ## Format the code and sort its imports
+	@$(PYTHON_IN_VENV) -m ruff format $(CODE)
+	@$(PYTHON_IN_VENV) -m ruff check --fix $(CODE)
+
+setup: ## Make the Python environment; the commands above do so by themselves
+	@local/setup.sh
