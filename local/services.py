@@ -26,11 +26,12 @@ from typing import Any
 import docker
 import httpx
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container
 
 from local import base_image, certificates, engine, tools, versions
 from local.azure.__main__ import addresses
 from local.console import SetupError, step
-from local.containers import ContainerGroups
+from local.containers import STACK_LABEL, ContainerGroups
 from local.machine import (
     exclusive,
     install_packages,
@@ -105,6 +106,11 @@ def start(settings: Settings) -> None:
             raise
 
 
+def exists(settings: Settings) -> bool:
+    """Whether :func:`start` was called for the stack, and :func:`stop` was not since."""
+    return settings.state.exists()
+
+
 def running(settings: Settings) -> bool:
     """Whether all services of the stack run."""
     return all(each.running for each in status(settings))
@@ -149,6 +155,12 @@ def stop(settings: Settings) -> None:
         shutil.rmtree(settings.state, ignore_errors=True)
 
 
+def halt(settings: Settings) -> None:
+    """End everything of the stack that runs, and keep what it wrote for the next :func:`start`."""
+    with exclusive():
+        _halt(settings)
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """What the Pulumi engine and the clients of a running stack need, beside ``os.environ``.
 
@@ -190,10 +202,11 @@ def _start(settings: Settings) -> None:
         if source is Source.CONTAINERS:
             _ensure_registry(settings, client)
             _ensure_buildkit(client)
-    _wait(settings, source)
-    _write_builder(settings, source)
-    if source is Source.PROCESSES:
-        base_image.ensure(settings, docker_host)
+        _wait(settings, source)
+        _write_builder(settings, source)
+        if source is Source.PROCESSES:
+            base_image.ensure(settings, docker_host)
+        _revive(settings, client)
 
 
 # Where the registry and BuildKit come from.
@@ -434,6 +447,20 @@ def _ensure_container(client: docker.DockerClient, image: str, name: str, **opti
         raise SetupError(f"Docker can't run {image}: {error.explanation or error}.") from error
 
 
+def _containers(settings: Settings, client: docker.DockerClient) -> list[Container]:
+    """The containers that the stack's program declared."""
+    label = f"{STACK_LABEL}={settings.name}"
+    return client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+
+
+def _revive(settings: Settings, client: docker.DockerClient) -> None:
+    """Start the containers that always run and were stopped by :func:`halt`."""
+    for container in _containers(settings, client):
+        policy = container.attrs["HostConfig"]["RestartPolicy"]["Name"]
+        if policy in ("always", "unless-stopped") and container.status == "exited":
+            container.start()
+
+
 def _remove_container(client: docker.DockerClient, name: str) -> None:
     with contextlib.suppress(NotFound):
         client.containers.get(name).remove(force=True, v=True)
@@ -530,16 +557,16 @@ def _accepts(path: Path) -> bool:
 
 
 def _halt(settings: Settings) -> None:
-    """End the stack's processes and, with the last stack, the shared ones; keep what they wrote."""
-    _keeper(settings).stop()
-    last = not _other_stacks(settings)
     found = engine.find()
     if found is not None:
         with _docker(found) as client:
+            for container in _containers(settings, client):
+                container.stop()
             _remove_container(client, _registry_name(settings))
-            if last:
+            if not _other_stacks(settings):
                 _remove_container(client, _buildkit_name())
-    if last:
+    _keeper(settings).stop()
+    if not _other_stacks(settings):
         engine.stop(settings)
 
 
