@@ -48,7 +48,7 @@ fi
 start=$(date +%s)
 echo "Installing the Python packages of requirements.txt into $environment, about a minute …"
 rm -f "$stamp"
-"$python" -c '' && "$environment/bin/python" -c '' 2>/dev/null || rm -rf "$environment"
+"$environment/bin/python" -c '' 2>/dev/null || rm -rf "$environment"
 [ -d "$environment" ] || "$python" -m venv "$environment" || fail "$python can't make $environment."
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check \
     --requirement requirements.txt || fail "pip can't install requirements.txt; see above."
