@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from pulumi_azure_native import (
     web,
 )
 
-from local.settings import Settings
+from local.settings import REPOSITORY, Settings
 from tests.integration.pulumi_engine import Engine, EngineError
 
 SETTINGS = Settings(name="plugin-engine")
@@ -331,3 +333,26 @@ def test_what_no_program_declared_is_refused_by_its_id(engine: Engine) -> None:
 
     with pytest.raises(EngineError, match="/subscriptions/s/other can't be looked up"):
         engine.up(program)
+
+
+def test_types_are_looked_up_from_many_threads_at_once() -> None:
+    # In a process of its own: the package's modules are imported when they are first used.
+    program = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from local.plugin.schema import resource_schema
+
+kinds = ["authorization:RoleAssignment", "authorization:RoleDefinition", "network:Subnet"] * 8
+together = Barrier(len(kinds))
+
+def look_up(kind):
+    together.wait()
+    return resource_schema(f"azure-native:{kind}")
+
+with ThreadPoolExecutor(len(kinds)) as threads:
+    assert len(list(threads.map(look_up, kinds))) == len(kinds)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
