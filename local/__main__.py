@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -52,7 +53,7 @@ def up(settings: Settings, _: argparse.Namespace) -> None:
     _print_status(data)
     if run.lake_path:
         console.print(view.landed_table(data.landed(run.lake_path)))
-    console.print("`make status` shows this again, `make run JOB=…` starts a job now.", markup=False)
+    console.print("`make status` shows this again; `make run JOB=weather` starts a job now.")
 
 
 def preview(settings: Settings, _: argparse.Namespace) -> None:
@@ -112,9 +113,10 @@ def down(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def _stack(settings: Settings) -> LocalStack:
-    return LocalStack(
-        settings, services.environment(settings), {"WEATHER_API": internet.weather_api(settings)}
-    )
+    environment = services.environment(settings)
+    # The Automation API looks for the engine on this process's own path.
+    os.environ["PATH"] = environment["PATH"]
+    return LocalStack(settings, environment, {"WEATHER_API": internet.weather_api(settings)})
 
 
 def _running_data(settings: Settings) -> StackData:

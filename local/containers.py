@@ -42,6 +42,9 @@ _STACK, _KIND, _ID, _RESOURCE_GROUP, _CONTAINER, _DESCRIPTION = (
     f"{_LABEL}.{name}"
     for name in ("stack", "kind", "id", "resource-group", "container", "description")
 )
+STACK_LABEL = _STACK
+"""On each container of a group: the name of its local stack."""
+
 # Ids and names of resource groups are compared without regard to case, so they are labels in lower
 # case; the description holds them as they were given.
 
@@ -263,6 +266,18 @@ class ContainerGroups:
             GroupNotFoundError: it does not exist.
         """
         return _view(self._existing(group_id))
+
+    def find(self, name: str) -> GroupView:
+        """The container group of that name.
+
+        Raises:
+            GroupNotFoundError: there is none.
+        """
+        containers = self._containers({_KIND: Kind.CONTAINER_GROUP.value})
+        wanted = [one for one in containers if _view([one]).name == name]
+        if not wanted:
+            raise GroupNotFoundError(f'There is no container group "{name}".')
+        return _view(wanted)
 
     def exists(self, group_id: str) -> bool:
         return bool(self._containers({_ID: group_id.lower()}))

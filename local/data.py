@@ -16,6 +16,8 @@ from azure.storage.filedatalake import DataLakeServiceClient, FileSystemClient
 from extractor.runtime.records import RUNS_TABLE, Run
 from local.plugin.storage import PlatformCredential
 from local.settings import Settings
+from scheduler.job import Job
+from scheduler.tables import TableStore
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class StackData:
             connection_verify=bundle,
         ).get_file_system_client(outputs["lakeFileSystem"])
 
+    def store(self) -> TableStore:
+        """The tables as the scheduler sees them, for what operators do."""
+        return TableStore(self.tables)
+
+    def jobs(self) -> list[Job]:
+        """All jobs, by name."""
+        return sorted(self.store().jobs(), key=lambda job: job.name)
+
     def runs(self) -> list[Run]:
         """All runs, newest first."""
         entities = self.tables.get_table_client(RUNS_TABLE).list_entities()
@@ -83,4 +93,7 @@ class StackData:
         return pa.concat_tables(tables).slice(0, rows) if tables else pa.table({})
 
     def _table(self, path: str, file: Mapping[str, Any]) -> pa.Table:
-        return pq.read_table(io.BytesIO(self.read(f"{path}/{file['path']}")))
+        table = pq.read_table(io.BytesIO(self.read(f"{path}/{file['path']}")))
+        # The date is in the folder's name alone.
+        day = str(file["path"]).partition("/")[0].partition("=")[2]
+        return table.add_column(0, "date", pa.array([day] * table.num_rows, pa.string()))

@@ -37,7 +37,7 @@ def jobs_table(jobs: Sequence[Job], now: datetime) -> Table:
             job.status,
             _last_run(job, now),
             _time(job.next_fire_at),
-            f"{job.schedule} {job.time_zone}",
+            f"{job.expression} {job.time_zone}",
             _time(job.watermark),
         )
     return table

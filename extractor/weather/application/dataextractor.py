@@ -136,18 +136,16 @@ def _days(resolution: Resolution, window: Window) -> Sequence[date]:
 def _fetch(
     session: requests.Session, settings: WeatherSettings, station: Station, days: Sequence[date]
 ) -> Mapping[str, Any]:
-    answer = session.get(
-        f"{settings.weather_api.rstrip('/')}/v1/archive",
-        params={
-            "latitude": station.latitude,
-            "longitude": station.longitude,
-            "start_date": days[0].isoformat(),
-            "end_date": days[-1].isoformat(),
-            settings.resolution.value: ",".join(settings.variables),
-            "timezone": "UTC",
-        },
-        timeout=_TIMEOUT_S,
-    )
+    parameters: dict[str, str | float] = {
+        "latitude": station.latitude,
+        "longitude": station.longitude,
+        "start_date": days[0].isoformat(),
+        "end_date": days[-1].isoformat(),
+        settings.resolution.value: ",".join(settings.variables),
+        "timezone": "UTC",
+    }
+    url = f"{settings.weather_api.rstrip('/')}/v1/archive"
+    answer = session.get(url, params=parameters, timeout=_TIMEOUT_S)
     try:
         document: Mapping[str, Any] = answer.json()
     except requests.JSONDecodeError:
