@@ -27,6 +27,9 @@ BUILD_CACHE = "buildkit"
 """Folder of what BuildKit keeps between stacks."""
 
 _PACKAGES = ("docker.io", "iptables", "ca-certificates")
+_OFFSPRING = ("containerd", "docker", "runc")
+"""How the names of processes begin that dockerd starts."""
+
 _ANSWER_S = 5
 _START_S = 60.0
 _STOP_S = 60
@@ -48,32 +51,27 @@ def own_host() -> str:
     return f"unix://{run_folder() / 'docker.sock'}"
 
 
-def find() -> str | None:
-    """Address of a Docker that answers: the one started here before, or the user's own."""
-    # The own one first: stacks that live on it must not move when another Docker comes up.
-    if _answers(own_host()):
-        return own_host()
-    return next((host for host in _candidates() if _answers(host)), None)
+def find(settings: Settings) -> str | None:
+    """Address of a Docker that answers: the machine's own, or the one started here before."""
+    # Stacks that live on the one started here must not move when another comes up.
+    candidates = [own_host()] if is_own(settings) else _candidates()
+    return next((host for host in candidates if _answers(host)), None)
 
 
-def host() -> str:
+def host(settings: Settings) -> str:
     """Address of the Docker to use, for ``DOCKER_HOST``.
 
     Raises:
         SetupError: none answers.
     """
-    found = find()
+    found = find(settings)
     if found is None:
         raise SetupError("Docker does not answer; start it, or run `make up`.")
     return found
 
 
-def ensure(settings: Settings, shared: list[Program]) -> str:
-    """Start Docker where none answers, along with the other shared programs.
-
-    Args:
-        settings: any of the stacks.
-        shared: programs beside Docker that run on the engine's supervisord.
+def ensure(settings: Settings) -> str:
+    """Start Docker where none answers.
 
     Returns:
         Docker's address.
@@ -81,17 +79,33 @@ def ensure(settings: Settings, shared: list[Program]) -> str:
     Raises:
         SetupError: there is none and it can't be started.
     """
-    found = find() or _installed()
-    own = found in (None, own_host())
-    programs = [*([_program(settings)] if own else []), *shared]
+    found = find(settings) or _installed(settings)
+    if found is not None:
+        return found
+    before = is_own(settings)
     keeper = supervisor(settings)
-    if found is None:
+    try:
         with step("Starting Docker"):
-            keeper.apply(programs)
+            keeper.apply([_program(settings)])
             keeper.wait(DOCKERD, lambda: _answers(own_host()), timeout_s=_START_S)
-    elif programs:
-        keeper.apply(programs)
-    return found or own_host()
+    except BaseException:
+        stop(settings)
+        if not before:
+            # The next attempt may find another Docker.
+            delete(settings)
+        raise
+    return own_host()
+
+
+def share(settings: Settings, program: Program) -> None:
+    """Run a program that serves all stacks, beside the Docker started here, if there is one."""
+    docker_too = [_program(settings)] if is_own(settings) else []
+    supervisor(settings).apply([*docker_too, program])
+
+
+def is_own(settings: Settings) -> bool:
+    """Whether local stacks live in a Docker that was started here."""
+    return _configuration(settings).exists()
 
 
 def stop(settings: Settings) -> None:
@@ -143,7 +157,7 @@ def _answers(address: str) -> bool:
             return False
 
 
-def _installed() -> str | None:
+def _installed(settings: Settings) -> str | None:
     """Install Docker where it is missing.
 
     Returns:
@@ -162,14 +176,14 @@ def _installed() -> str | None:
     if shutil.which(DOCKERD):
         return None
     install_packages(_PACKAGES, "Docker")
-    return find() if _SYSTEMD.is_dir() else None
+    return find(settings) if _SYSTEMD.is_dir() else None
 
 
 def _program(settings: Settings) -> Program:
     folder = settings.engine
     folder.mkdir(parents=True, exist_ok=True)
     # Without a file of its own, dockerd reads the machine's /etc/docker/daemon.json.
-    configuration = folder / "daemon.json"
+    configuration = _configuration(settings)
     configuration.write_text(json.dumps({}))
     command = [
         DOCKERD,
@@ -186,6 +200,10 @@ def _data(settings: Settings) -> Path:
     return settings.engine / "docker"
 
 
+def _configuration(settings: Settings) -> Path:
+    return settings.engine / "daemon.json"
+
+
 def _exec_root() -> Path:
     return run_folder() / "docker"
 
@@ -195,7 +213,8 @@ def _end_leftovers(settings: Settings) -> None:
     marks = (str(_exec_root()), str(_data(settings)))
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if any(mark in argument for argument in process.cmdline() for mark in marks):
+            ours = any(mark in argument for argument in process.cmdline() for mark in marks)
+            if ours and process.name().startswith(_OFFSPRING):
                 process.kill()
                 process.wait(_ANSWER_S)
 
@@ -211,8 +230,3 @@ def _unmount(settings: Settings) -> None:
     for point in sorted(mounted, key=len, reverse=True):
         subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
     shutil.rmtree(_exec_root(), ignore_errors=True)
-
-
-def in_own_engine(address: str) -> bool:
-    """Whether that Docker is the one started here."""
-    return address == own_host()

@@ -124,7 +124,7 @@ def status(settings: Settings) -> list[Service]:
     def process(name: str, address: str) -> Service:
         return Service(name, states.get(name) == "RUNNING", address, keeper.log(name))
 
-    found = engine.find()
+    found = engine.find(settings)
     registry_log = keeper.log(REGISTRY) if _source(settings) is Source.PROCESSES else None
     return [
         Service("docker", found is not None, found or engine.own_host()),
@@ -139,17 +139,20 @@ def stop(settings: Settings) -> None:
 
     With the last stack, Docker and BuildKit end as well where they were started here. Tools and the
     cache of a BuildKit that runs as a process stay. Without a stack, do nothing.
+
+    Raises:
+        SetupError: the machine's Docker, which has the stack's containers, does not answer.
     """
     with exclusive():
-        found = engine.find()
+        found = engine.find(settings)
+        if found is None and _source(settings) and not engine.is_own(settings):
+            raise SetupError("Docker does not answer; start it, so that containers can be deleted.")
         if found is not None:
             with _docker(found) as client:
                 ContainerGroups(settings, client).remove_all()
                 _remove_images(settings, client)
+                _remove_services(settings, client)
         _halt(settings)
-        if found is not None and not engine.in_own_engine(found):
-            with _docker(found) as client:
-                _remove_volumes(settings, client)
         if not _other_stacks(settings):
             engine.delete(settings)
         shutil.rmtree(settings.state, ignore_errors=True)
@@ -172,7 +175,7 @@ def environment(settings: Settings) -> dict[str, str]:
     return {
         **settings.environment(),
         "PATH": path,
-        "DOCKER_HOST": engine.host(),
+        "DOCKER_HOST": engine.host(settings),
         # The folder holds one builder: the docker-build provider takes the first that it can reach
         # and that is not Docker's own.
         "BUILDX_CONFIG": str(_buildx(settings)),
@@ -191,7 +194,7 @@ def _start(settings: Settings) -> None:
     tools.ensure_pulumi(settings)
     tools.ensure_docker_build(settings)
     tools.ensure_azurite(settings)
-    docker_host = engine.ensure(settings, [])
+    docker_host = engine.ensure(settings)
     with _docker(docker_host) as client:
         source = _decide(settings, client)
         if source is Source.PROCESSES:
@@ -245,7 +248,7 @@ def _ensure_processes(settings: Settings) -> None:
     if not shutil.which("docker-registry"):
         install_packages(["docker-registry"], "Debian's docker-registry")
     tools.ensure_buildkitd(settings)
-    engine.ensure(settings, [_buildkitd(settings)])
+    engine.share(settings, _buildkitd(settings))
     keeper = engine.supervisor(settings)
     keeper.wait(BUILDKIT, lambda: _accepts(_buildkit_socket()), timeout_s=_START_S)
 
@@ -466,11 +469,13 @@ def _remove_container(client: docker.DockerClient, name: str) -> None:
         client.containers.get(name).remove(force=True, v=True)
 
 
-def _remove_volumes(settings: Settings, client: docker.DockerClient) -> None:
+def _remove_services(settings: Settings, client: docker.DockerClient) -> None:
+    """Remove the stack's registry and, with the last stack, BuildKit, with what they keep."""
     names = [_registry_name(settings)]
     if not _other_stacks(settings):
         names.append(_buildkit_name())
     for name in names:
+        _remove_container(client, name)
         with contextlib.suppress(NotFound):
             client.volumes.get(name).remove(force=True)
 
@@ -557,7 +562,7 @@ def _accepts(path: Path) -> bool:
 
 
 def _halt(settings: Settings) -> None:
-    found = engine.find()
+    found = engine.find(settings)
     if found is not None:
         with _docker(found) as client:
             for container in _containers(settings, client):
