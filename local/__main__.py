@@ -114,8 +114,8 @@ def down(settings: Settings, _: argparse.Namespace) -> None:
 
 def _stack(settings: Settings) -> LocalStack:
     environment = services.environment(settings)
-    # The Automation API looks for the engine on this process's own path.
-    os.environ["PATH"] = environment["PATH"]
+    # Where the Automation API looks for the engine, and Docker's client for Docker.
+    os.environ.update({name: environment[name] for name in ("PATH", "DOCKER_HOST")})
     return LocalStack(settings, environment, {"WEATHER_API": internet.weather_api(settings)})
 
 

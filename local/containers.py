@@ -308,6 +308,11 @@ class ContainerGroups:
         for container in self._settled(group_id):
             container.stop(timeout=_STOP_SECONDS)
 
+    def kill(self, group_id: str) -> None:
+        """End the group's containers without warning, as a lost host does; raises as :meth:`start`."""
+        for container in self._settled(group_id):
+            container.kill()
+
     def restart(self, group_id: str) -> None:
         """Stop and start the group's containers; raises as :meth:`start`."""
         for container in self._settled(group_id):
