@@ -45,7 +45,7 @@ def claimed(store: Awaited) -> Claim:
     return claim
 
 
-def test_a_run_beats_until_the_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_beats_until_the_end() -> None:
     store = Awaited()
     store.goal = 3
     claim = claimed(store)
@@ -65,8 +65,9 @@ def test_a_run_beats_until_the_end(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_beat_that_fails_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     store = Awaited()
     store.goal = 3
+    claim = claimed(store)
     store.failing = {1, 2}
-    with Heartbeat(claimed(store), OFTEN_S) as heartbeat:
+    with Heartbeat(claim, OFTEN_S) as heartbeat:
         assert store.reached.wait(SOON_S)
     assert not heartbeat.lost
     assert [record.message.split()[0] for record in caplog.records] == ["heartbeat", "heartbeat"]

@@ -105,5 +105,5 @@ def test_other_columns_than_before_are_refused(tmp_path: Path) -> None:
     later = table(("2020-01-01", 1)).cast(
         pa.schema([("date", pa.date32()), ("number", pa.float64())])
     )
-    with pytest.raises(RowsError, match="had date date32.*, number int64, a later .* double"):
+    with pytest.raises(RowsError, match=r"had date date32.*, number int64, a later .* double"):
         writer.add(later)

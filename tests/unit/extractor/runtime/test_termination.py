@@ -29,14 +29,19 @@ def test_a_signal_that_came_before_stops_at_once() -> None:
     assert not entered
 
 
+def stopped_twice(termination: Termination) -> None:
+    with termination.stoppable():
+        try:
+            ask_to_stop()
+        finally:
+            ask_to_stop()  # somebody has no patience with the clean-up
+
+
 def test_outside_and_a_second_time_the_signal_is_only_remembered() -> None:
     termination = Termination()
     with termination.handled():
-        with pytest.raises(StoppedError), termination.stoppable():
-            try:
-                ask_to_stop()
-            finally:
-                ask_to_stop()  # a clean-up meets the impatient
+        with pytest.raises(StoppedError):
+            stopped_twice(termination)
         ask_to_stop()
 
 
