@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -115,32 +116,39 @@ def run(
         )
     except OSError as error:
         raise SetupError(f"{failure}: {command[0]} can't be started ({error}).") from error
-    timer = threading.Timer(timeout_s or threading.TIMEOUT_MAX, process.kill)
+    late = threading.Event()
+    timer = threading.Timer(timeout_s or threading.TIMEOUT_MAX, _kill, (process, late))
     timer.daemon = True
     timer.start()
     lines: list[str] = []
     try:
         assert process.stdout is not None  # noqa: S101 - asked for above
-        for line in process.stdout:
-            lines.append(line)
-            if on_line:
-                on_line(line.rstrip())
+        with process.stdout as stream:
+            for line in stream:
+                lines.append(line)
+                if on_line:
+                    on_line(line.rstrip())
         code = process.wait()
     finally:
         timer.cancel()
-        _kill_group(process)
+        _kill(process)
     output = "".join(lines)
+    if late.is_set():
+        raise SetupError(f"{failure}: {command[0]} took longer than {timeout_s:g} seconds.")
     if code:
         raise SetupError(explain(failure, output, code))
     return output
 
 
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    """End what is left of an interrupted command, its children included."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        process.wait()
+def _kill(process: subprocess.Popen[str], late: threading.Event | None = None) -> None:
+    """End a command that still runs, its children included, and say so in ``late``."""
+    if process.poll() is not None:
+        return
+    if late:
+        late.set()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def explain(failure: str, output: str, code: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from local import machine
@@ -31,9 +32,9 @@ def test_a_taken_port_is_named_with_its_owner_and_the_way_out(taken: int) -> Non
 
 def test_the_owner_may_be_unknown(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(kind: str) -> None:
-        raise machine.psutil.AccessDenied
+        raise psutil.AccessDenied
 
-    monkeypatch.setattr(machine.psutil, "net_connections", refuse)
+    monkeypatch.setattr(psutil, "net_connections", refuse)
     with pytest.raises(SetupError, match=rf"^Port {taken} is taken; "):
         machine.require_free_ports([taken], [LOOPBACK])
 
@@ -87,5 +88,5 @@ def test_sockets_in_the_run_folder_have_short_paths() -> None:
 def test_waiting_ends_with_the_reason() -> None:
     answers = iter([False, True])
     machine.wait_until(lambda: next(answers), timeout_s=1, failure=lambda: "never")
-    with pytest.raises(SetupError, match="^it is late$"):
+    with pytest.raises(SetupError, match=r"^it is late$"):
         machine.wait_until(lambda: False, timeout_s=0, failure=lambda: "it is late")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from supervisor.options import ServerOptions
 
+from local.console import SetupError
 from local.supervisor import Program, Supervisor
 
 
@@ -31,6 +34,47 @@ def test_a_command_survives_with_spaces_quotes_and_percent_signs(supervisor: Sup
     command = ["serve", "100%", "a b", 'say "hi"', "it's"]
     (program,) = read(supervisor, Program("web", command, {"GREETING": "50% off; a b"}, stop_s=7))
     assert program.name == "web"
-    assert program.get_execv_args_called if False else True
+    assert shlex.split(program.command) == command
     assert program.environment == {"GREETING": "50% off; a b"}
     assert program.stopwaitsecs == 7
+
+
+@pytest.mark.filterwarnings("ignore:Supervisor is running as root")
+def test_each_program_writes_one_log_and_leaves_no_child(supervisor: Supervisor) -> None:
+    first, second = read(supervisor, Program("first", ["a"]), Program("second", ["b"]))
+    for program in (first, second):
+        assert Path(program.stdout_logfile) == supervisor.log(program.name)
+        assert program.redirect_stderr
+        assert program.killasgroup
+        assert program.autorestart
+
+
+def test_without_a_supervisord_nothing_runs(supervisor: Supervisor) -> None:
+    assert not supervisor.running()
+    assert supervisor.states() == {}
+    supervisor.stop()
+
+
+def test_another_process_of_that_number_is_none_of_ours(supervisor: Supervisor) -> None:
+    supervisor.pid_file.write_text(str(os.getpid()))
+    assert not supervisor.running()
+
+
+def test_a_program_that_died_is_named_with_its_last_words(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "states", lambda _: {"web": "FATAL"})
+    log = supervisor.log("web")
+    log.write_text("starting\naddress already in use\n\n")
+    with pytest.raises(SetupError) as caught:
+        supervisor.wait("web", lambda: True, timeout_s=1)
+    assert str(caught.value) == f"web does not start: address already in use (log: {log})"
+
+
+def test_a_program_that_does_not_answer_in_time_is_named(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "states", lambda _: {"web": "RUNNING"})
+    supervisor.wait("web", lambda: True, timeout_s=1)
+    with pytest.raises(SetupError, match=r"^web did not answer within 0 s \(log: .+web\.log\)$"):
+        supervisor.wait("web", lambda: False, timeout_s=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.config import Config
+from infra.config import StackConfig
 from local import versions
 from local.settings import REPOSITORY
 
@@ -39,7 +39,7 @@ def test_what_is_built_is_what_would_be_downloaded() -> None:
     assert module("pulumi", "github.com/pulumi/pulumi/pkg/v3") == versions.PULUMI
     assert module("docker-build", "github.com/pulumi/pulumi-docker-build") == versions.DOCKER_BUILD
     buildkit = module("docker-build", "github.com/moby/buildkit")
-    assert versions.BUILDKIT_IMAGE == f"moby/buildkit:v{buildkit}"
+    assert f"moby/buildkit:v{buildkit}" == versions.BUILDKIT_IMAGE
 
 
 @pytest.mark.parametrize("folder", ["pulumi", "docker-build"])
@@ -55,7 +55,10 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def test_the_base_image_is_that_of_every_image() -> None:
-    assert Config.model_fields["base_image"].default == versions.BASE_IMAGE
-    dockerfiles = [*Path(REPOSITORY).glob("extractor/*/Dockerfile"), REPOSITORY / "scheduler/Dockerfile"]
+    assert StackConfig.model_fields["base_image"].default == versions.BASE_IMAGE
+    dockerfiles = [
+        *Path(REPOSITORY).glob("extractor/*/Dockerfile"),
+        REPOSITORY / "scheduler/Dockerfile",
+    ]
     for dockerfile in dockerfiles:
         assert f"ARG BASE_IMAGE={versions.BASE_IMAGE}\n" in dockerfile.read_text()
