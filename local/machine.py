@@ -137,7 +137,7 @@ def run_folder() -> Path:
     Raises:
         SetupError: it belongs to somebody else.
     """
-    name = f"data-pipelines-{hashlib.sha256(os.fsencode(SHARED.resolve())).hexdigest()[:10]}"
+    name = f"data-pipelines-{hashlib.sha256(os.fsencode(SHARED)).hexdigest()[:10]}"
     parent = Path("/run") if is_root() and Path("/run").is_dir() else Path("/tmp")  # noqa: S108
     folder = parent / (name if is_root() else f"{name}-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -298,7 +298,12 @@ def _azure(settings: Settings, docker_host: str) -> Program:
         # Read by nobody: a change of these files changes the program, which restarts it.
         "LOCAL_AZURE_VERSION": _digest([*(REPOSITORY / "local").rglob("*.py"), certificate]),
     }
-    return Program(AZURE, [sys.executable, "-m", "local.azure"], settings.environment() | variables)
+    return Program(
+        AZURE,
+        [sys.executable, "-m", "local.azure"],
+        settings.environment() | variables,
+        folder=REPOSITORY,
+    )
 
 
 def _registry(settings: Settings) -> Program:

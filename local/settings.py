@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SHARED = REPOSITORY / ".local"
-"""Git-ignored folder of tools and state."""
+SHARED = (REPOSITORY / ".local").resolve()
+"""Git-ignored folder of tools and state. Clones may share one by a link."""
 
 HOST_ALIAS = "host.docker.internal"
 """The name under which a container reaches the services of its host."""

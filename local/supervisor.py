@@ -22,7 +22,6 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from local.console import SetupError, run
 from local.machine import is_root, wait_until
-from local.settings import REPOSITORY
 
 _START_S = 15.0
 _RUNNING = "RUNNING"
@@ -38,12 +37,14 @@ class Program:
         name: also that of its log.
         command: what to run.
         environment: variables beside those of this process. A change of any restarts the program.
+        folder: where it runs; the folder of the supervisor's files without it.
         stop_s: how long it may take to end by itself before it is killed.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
     stop_s: int = 10
 
 
@@ -153,7 +154,7 @@ class Supervisor:
         main: dict[str, dict[str, Any]] = {
             "unix_http_server": {"file": self.socket, "chmod": "0700"},
             "supervisord": {
-                "directory": REPOSITORY,
+                "directory": self.state,
                 "logfile": self.logs / "supervisord.log",
                 "pidfile": self.pid_file,
                 "loglevel": "warn",
@@ -180,6 +181,7 @@ class Supervisor:
         return {
             "command": shlex.join(program.command),
             "environment": variables,
+            "directory": program.folder or self.state,
             "autorestart": "true",
             "startsecs": 1,
             "stopwaitsecs": program.stop_s,
@@ -193,7 +195,7 @@ class Supervisor:
     def _supervisord(self) -> None:
         self.socket.unlink(missing_ok=True)
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
-        run(command, failure="The services of the local stack can't be started", cwd=REPOSITORY)
+        run(command, failure="The services of the local stack can't be started")
         wait_until(
             lambda: self.running() and bool(self.states()),
             timeout_s=_START_S,

@@ -22,6 +22,8 @@ from local.settings import Settings
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for module in ("settings", "services", "machine"):
         monkeypatch.setattr(f"local.{module}.SHARED", tmp_path)
+    for module in ("services", "engine"):
+        monkeypatch.setattr(f"local.{module}.run_folder", lambda: tmp_path / "run")
     return Settings(name="test", port_base=23000)
 
 
