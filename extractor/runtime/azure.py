@@ -148,11 +148,16 @@ class AzureLake:
         self._file_system = file_system
 
     def upload(self, source: Path, path: str) -> None:
+        file = self._file_system.get_file_client(path)
+        size = source.stat().st_size
+        if not size:
+            file.create_file()  # the client's upload leaves everything as it is then
+            return
         with source.open("rb") as content:
-            # Without overwrite, the client appends to a file that it expects to be there.
-            self._file_system.get_file_client(path).upload_data(
+            file.upload_data(
                 content,
-                length=source.stat().st_size,
+                length=size,
+                # Without this, the client appends to a file that it expects to be there.
                 overwrite=True,
                 chunk_size=CHUNK_BYTES,
                 max_concurrency=_CHUNKS_AT_ONCE,
