@@ -21,6 +21,9 @@ from local.settings import Settings
 from local.stack import Change, DeploymentError, LocalStack
 from scheduler import operations
 
+SCHEDULER = "scheduler"
+"""Its log can be asked for like that of a job."""
+
 _SHOWN_RUNS = 15
 _LOG_LINES = 20
 _RUN_TIMEOUT_S = 300.0
@@ -72,7 +75,8 @@ def status(settings: Settings, _: argparse.Namespace) -> None:
 def logs(settings: Settings, options: argparse.Namespace) -> None:
     """Show what a job's container wrote when it last ran."""
     data = _running_data(settings)
-    _require_job(data, options.job)
+    if options.job != SCHEDULER:
+        _require_job(data, options.job)
     groups = ContainerGroups.connect(settings)
     console.print(_container_log(groups, options.job), markup=False, end="")
 
@@ -148,7 +152,7 @@ def _first_success(settings: Settings, data: StackData) -> Run:
         return found
     _print_status(data)
     tried = data.runs()
-    _print_log(settings, tried[0].job if tried else "scheduler")
+    _print_log(settings, tried[0].job if tried else SCHEDULER)
     raise CommandError(f"No run has landed data within {_RUN_TIMEOUT_S:g} seconds.")
 
 

@@ -140,6 +140,7 @@ def _push(settings: Settings, docker_host: str, archive: Path) -> None:
             if "error" in line:
                 raise SetupError(f"{failure}: {line['error']}.")
     except DockerException as error:
-        raise SetupError(f"{failure}: {error}.") from error
+        reason = getattr(error, "explanation", None) or error
+        raise SetupError(f"{failure}: {reason}.") from error
     finally:
         client.close()

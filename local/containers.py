@@ -32,6 +32,10 @@ _STOP_SECONDS = 10
 _LOG_SIZE = "4m"
 """What Azure Container Instances keeps of a running container's log."""
 
+_STARTING_S = 1.0
+"""How long before the time that Docker reports as its start a container may have begun to write:
+Docker takes the time once the process runs, and one that ends at once has written all by then."""
+
 _BYTES_PER_GB = 1024**3
 _NANO = 1_000_000_000
 _NO_TIME = "0001-01-01T00:00:00Z"
@@ -309,7 +313,7 @@ class ContainerGroups:
             container.stop(timeout=_STOP_SECONDS)
 
     def kill(self, group_id: str) -> None:
-        """End the group's containers without warning, as a lost host does; raises as :meth:`start`."""
+        """End the containers without warning, as a lost host does; raises as :meth:`start`."""
         for container in self._settled(group_id):
             container.kill()
 
@@ -323,7 +327,7 @@ class ContainerGroups:
         _remove(self._containers({_ID: group_id.lower()}))
 
     def logs(self, group_id: str, container: str, tail: int | None = None) -> str:
-        """What a container wrote since it was last started.
+        """What a container wrote since it was last started, and in the second before.
 
         Args:
             group_id: Azure id of the group.
@@ -335,9 +339,7 @@ class ContainerGroups:
         """
         for one in self._existing(group_id):
             if one.labels[_CONTAINER] == container:
-                started = _time(one.attrs["State"]["StartedAt"])
-                since = datetime.fromisoformat(started).timestamp() if started else None
-                lines = one.logs(tail="all" if tail is None else tail, since=since)
+                lines = one.logs(tail="all" if tail is None else tail, since=_log_start(one))
                 return lines.decode(errors="replace")
         raise GroupNotFoundError(f'There is no container "{container}" in {group_id}.')
 
@@ -539,6 +541,11 @@ def _container_view(container: DockerContainer) -> ContainerView:
         _time(state["FinishedAt"]),
         restarts,
     )
+
+
+def _log_start(container: DockerContainer) -> float | None:
+    started = _time(container.attrs["State"]["StartedAt"])
+    return datetime.fromisoformat(started).timestamp() - _STARTING_S if started else None
 
 
 def _end(state: Mapping[str, Any]) -> str:

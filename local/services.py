@@ -205,7 +205,7 @@ def _start(settings: Settings) -> None:
         if source is Source.CONTAINERS:
             _ensure_registry(settings, client)
             _ensure_buildkit(client)
-        _wait(settings, source)
+        _wait(settings, source, client)
         _write_builder(settings, source)
         if source is Source.PROCESSES:
             base_image.ensure(settings, docker_host)
@@ -418,7 +418,7 @@ def _ensure_buildkit(client: docker.DockerClient) -> None:
     wait_until(
         serves,
         timeout_s=_START_S,
-        failure=lambda: f"BuildKit does not answer; see `docker logs {name}`.",
+        failure=lambda: _silence("BuildKit", client, name),
     )
 
 
@@ -453,6 +453,12 @@ def _ensure_container(client: docker.DockerClient, image: str, name: str, **opti
             container.start()
     except APIError as error:
         raise SetupError(f"Docker can't run {image}: {error.explanation or error}.") from error
+
+
+def _silence(what: str, client: docker.DockerClient, name: str) -> str:
+    """One sentence on a container that does not serve: it is deleted before anybody can look."""
+    log = client.containers.get(name).logs(tail=1).decode(errors="replace").strip()
+    return f"{what} did not answer within {_START_S:g} s: {log or 'it wrote nothing'}."
 
 
 def _containers(settings: Settings, client: docker.DockerClient) -> list[Container]:
@@ -515,7 +521,7 @@ def _docker(address: str) -> Iterator[docker.DockerClient]:
 # Whether they serve.
 
 
-def _wait(settings: Settings, source: Source) -> None:
+def _wait(settings: Settings, source: Source, client: docker.DockerClient) -> None:
     keeper = _keeper(settings)
     with step("Starting the registry, Azurite and local Azure"):
         if source is Source.PROCESSES:
@@ -524,9 +530,7 @@ def _wait(settings: Settings, source: Source) -> None:
             wait_until(
                 lambda: _registry_answers(settings),
                 timeout_s=_START_S,
-                failure=lambda: (
-                    f"The registry does not answer; see `docker logs {_registry_name(settings)}`."
-                ),
+                failure=lambda: _silence("The registry", client, _registry_name(settings)),
             )
         keeper.wait(AZURITE, lambda: _azurite_answers(settings), timeout_s=_START_S)
         keeper.wait(AZURE, lambda: _azure_answers(settings), timeout_s=_START_S)

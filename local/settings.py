@@ -34,7 +34,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Read ``LOCAL_STACK`` and ``LOCAL_PORT_BASE``, as ``make`` and child processes pass them."""
+        """Read ``LOCAL_STACK`` and ``LOCAL_PORT_BASE``, as child processes get them."""
         return cls(
             name=os.environ.get("LOCAL_STACK", "local"),
             port_base=int(os.environ.get("LOCAL_PORT_BASE", DEFAULT_PORT_BASE)),
@@ -57,7 +57,7 @@ class Settings:
 
     @property
     def platform_port(self) -> int:
-        """What a cloud machine offers its containers over HTTP: identity tokens; and weather data."""
+        """What a cloud machine offers its containers over HTTP: tokens; and weather data."""
         return self.port_base + 2
 
     @property
@@ -108,11 +108,11 @@ class Settings:
     # Addresses.
     @property
     def registry(self) -> str:
-        """Host and port of the registry, as image references and the daemons on the host name it."""
+        """Host and port of the registry, as image references name it."""
         return f"127.0.0.1:{self.registry_port}"
 
     def azure_url(self, host: str = "127.0.0.1") -> str:
-        """Base URL of local Azure, as seen from the host, or from a container with ``HOST_ALIAS``."""
+        """Base URL of local Azure, from the host, or from a container with ``HOST_ALIAS``."""
         return f"https://{host}:{self.azure_port}"
 
     def platform_url(self, host: str = "127.0.0.1") -> str:

@@ -50,7 +50,7 @@ def runs_table(runs: Sequence[Run], now: datetime) -> Table:
         table.add_row(
             run.job,
             status_text(run.status),
-            f"{_day(run.window_from)} – {_day(run.window_to)}",
+            f"{_day(run.window_from)} to {_day(run.window_to)}",
             _ago(run.created_at, now),
             "" if run.duration_s is None else f"{run.duration_s:.1f} s",
             "" if run.rows is None else f"{run.rows:,}",

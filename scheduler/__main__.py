@@ -29,7 +29,7 @@ def main() -> None:
     while not stopping.is_set():
         try:
             scheduler.tick(declarations, datetime.now(UTC))
-        except Exception:
+        except Exception:  # noqa: BLE001 - one tick must not end all
             # The tables can't be reached, say; the next tick catches up.
             _log.exception("tick failed")
         stopping.wait(settings.tick_seconds - time.time() % settings.tick_seconds)

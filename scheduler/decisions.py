@@ -82,15 +82,13 @@ def _requested(job: Job, now: datetime) -> Job:
 
 def _fired(job: Job, now: datetime) -> Job:
     options = job.options
-    if options.catch_up is CatchUp.ALL:
-        fire = job.next_fire_at
-    else:
-        fire = job.schedule.latest_fire(now)
+    catches_all = options.catch_up is CatchUp.ALL
+    fire = job.next_fire_at if catches_all else job.schedule.latest_fire(now)
     if fire is None or fire <= job.scheduled_through:
         return replace(job, next_fire_at=job.schedule.next_fire(job.scheduled_through))
     end = _window_end(job, fire)
     # With `all`, one fire time may take several windows.
-    reached = options.catch_up is not CatchUp.ALL or end >= fire - options.lag
+    reached = not catches_all or end >= fire - options.lag
     through = fire if reached else job.scheduled_through
     passed = replace(
         job, scheduled_through=through, next_fire_at=job.schedule.next_fire(through), reason=None
@@ -174,19 +172,28 @@ def judged(job: Job, run: Run, state: GroupState | None, now: datetime) -> Verdi
         state: what its container does; ``None`` where the group is gone.
         now: the time.
     """
-    options = job.options
     if run.status is RunStatus.RUNNING:
-        if state is None:
-            return Verdict(RunStatus.ABANDONED, "Its container group is gone.")
-        if state.terminated:
-            return Verdict(
-                RunStatus.ABANDONED,
-                f"Its container ended{_with_code(state)} without closing the run.",
-            )
-        if now - (run.started_at or run.created_at) > options.run_deadline:
-            reason = f"It was still going after {options.run_deadline}."
-            return Verdict(RunStatus.TIMED_OUT, reason, stop=True)
-        return None
+        return _running_judged(job.options, run, state, now)
+    return _starting_judged(job.options, run, state, now)
+
+
+def _running_judged(
+    options: JobDeclaration, run: Run, state: GroupState | None, now: datetime
+) -> Verdict | None:
+    if state is None:
+        return Verdict(RunStatus.ABANDONED, "Its container group is gone.")
+    if state.terminated:
+        reason = f"Its container ended{_with_code(state)} without closing the run."
+        return Verdict(RunStatus.ABANDONED, reason)
+    if now - (run.started_at or run.created_at) > options.run_deadline:
+        reason = f"It was still going after {options.run_deadline}."
+        return Verdict(RunStatus.TIMED_OUT, reason, stop=True)
+    return None
+
+
+def _starting_judged(
+    options: JobDeclaration, run: Run, state: GroupState | None, now: datetime
+) -> Verdict | None:
     started_at = run.starting_at or run.created_at
     if state and state.terminated and state.exit_code and _after(state, started_at):
         reason = f"Its container ended{_with_code(state)} before it claimed the run."

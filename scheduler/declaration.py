@@ -1,8 +1,8 @@
 """What a stack declares about a job: the part of its configuration that the scheduler acts on.
 
-The Pulumi program validates a declaration at preview and hands it to the scheduler as an application
-setting; the scheduler reconciles it into the table ``jobs`` at its next tick. So a schedule changes
-without a rebuild, and a deployment needs no access to the tables.
+The Pulumi program validates a declaration at preview and hands it to the scheduler as a setting; the
+scheduler reconciles it into the table ``jobs`` at its next tick. So a schedule changes without a
+rebuild, and a deployment needs no access to the tables.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 SETTING_PREFIX = "JOB__"
-"""Each declared job is one environment variable of the scheduler, ``JOB__0``, ``JOB__1`` and so on."""
+"""Each declared job is one environment variable of the scheduler: ``JOB__0``, ``JOB__1`` …"""
 
 CRON_FIELDS = 5
 
@@ -29,8 +29,8 @@ class CatchUp(StrEnum):
     """What becomes of fire times that passed while nothing could run."""
 
     LATEST = "latest"
-    """One run covers all that was missed, up to ``max_window``; what is left waits for the next fire
-    times, one run each."""
+    """One run covers all that was missed, up to ``max_window``; what is left waits for the next
+    fire times, one run each."""
     ALL = "all"
     """Runs follow one another, oldest window first, until nothing is left. Each covers one interval
     between fire times, or ``max_window`` where that is set."""

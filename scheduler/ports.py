@@ -27,7 +27,7 @@ class ContainersError(Exception):
 
 
 class Store(ABC):
-    """The tables ``jobs`` and ``runs``. Every update is conditional on the version that was read."""
+    """The tables ``jobs`` and ``runs``; updates are conditional on the version that was read."""
 
     @abstractmethod
     def jobs(self) -> Sequence[Job]:

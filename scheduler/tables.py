@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,10 +64,8 @@ class TableStore(Store):
         return None if entity is None else Run.from_entity(entity)
 
     def create_run(self, run: Run) -> Run:
-        try:
+        with contextlib.suppress(ResourceExistsError):
             self._runs.create_entity(_sent(run.to_entity()))
-        except ResourceExistsError:
-            pass
         return self._written_run(run)
 
     def update_run(self, run: Run) -> Run:

@@ -50,7 +50,7 @@ class Scheduler:
             except ConflictError:
                 # Another scheduler or an extractor wrote the row; the next tick sees what is left.
                 _log.info("row changed meanwhile %s", facts(job=name))
-            except Exception:
+            except Exception:  # noqa: BLE001 - one job must not stop the others
                 _log.exception("job failed to advance %s", facts(job=name))
         duration = f"{time.monotonic() - begun:.3f}"
         _log.info("tick finished %s", facts(jobs=len(jobs), duration_s=duration))
@@ -82,7 +82,9 @@ class Scheduler:
 
     def _active_run(self, job: Job) -> Run:
         """The run that holds the job; its row is written here if a crash has come before."""
-        assert job.active_run and job.pending_run  # noqa: S101 - they are written together
+        # They are written together.
+        assert job.active_run  # noqa: S101
+        assert job.pending_run  # noqa: S101
         found = self.store.run(job.name, job.active_run)
         return found or self.store.create_run(run_from_json(job.pending_run))
 
@@ -143,7 +145,7 @@ class Scheduler:
             try:
                 self.groups.stop(group)
             except (BusyError, ContainersError) as error:
-                # It has no rights any more; the next start finds it running, and Azure's limit ends it.
+                # It has lost its rights to write; what it still does has no effect.
                 _log.warning("stop refused %s", facts(job=job.name, why=error))
         assert job.closing is not None  # noqa: S101 - written above
         return self._close(job, run_from_json(job.closing), now)

@@ -114,7 +114,7 @@ def deployed(clone: Clone) -> Deployed:
     """The stack after ``make up``."""
     first = clone.run("up")
     assert first.code == 0, first.output
-    client = docker.DockerClient(base_url=engine.host())
+    client = docker.DockerClient(base_url=engine.host(clone.settings))
     outputs = clone_outputs(clone)
     return Deployed(
         clone, StackData(clone.settings, outputs), ContainerGroups(clone.settings, client), first

@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from pulumi import automation
-from pulumi.automation.events import EngineEvent
+from pulumi.automation.events import EngineEvent, OpType
 
 from local.plugin.launcher import install
 from local.settings import Settings
@@ -43,7 +43,7 @@ class Engine:
         self._tools = [str(install(folder / "bin").parent), str(settings.tools / "bin")]
         (folder / "state").mkdir()
         self.steps: list[tuple[str, str]] = []
-        """Operations of the last :meth:`up`, each with the name of its resource."""
+        """Operations of the last preview or update, each with the name of its resource."""
         environment = {
             "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
             "PULUMI_CONFIG_PASSPHRASE": "test",
@@ -66,32 +66,42 @@ class Engine:
             self._stack.set_config(key, automation.ConfigValue(value))
 
     def preview(self, program: Program) -> dict[str, int]:
-        """What :meth:`up` would do: how many resources, by operation; the stack's own left out."""
+        """What :meth:`up` would do: how many resources, by operation."""
         self._stack.workspace.program = program
         with self._on_path(), _told():
-            changes = self._stack.preview().change_summary
-        return _counts(changes)
+            changes = self._stack.preview(on_event=self._note).change_summary
+        return self._counts(changes)
 
     def up(self, program: Program) -> dict[str, int]:
         """Bring the stack to what the program declares; returns what :meth:`preview` does."""
         self._stack.workspace.program = program
-        self.steps.clear()
         with self._on_path(), _told():
-            return _counts(self._stack.up(on_event=self._note).summary.resource_changes or {})
-
-    def _note(self, event: EngineEvent) -> None:
-        if event.resource_pre_event:
-            step = event.resource_pre_event.metadata
-            if step.type.startswith("azure-native:"):
-                self.steps.append((step.op, step.urn.rpartition("::")[2]))
+            return self._counts(self._stack.up(on_event=self._note).summary.resource_changes)
 
     def refresh(self) -> dict[str, int]:
         with self._on_path(), _told():
-            return _counts(self._stack.refresh().summary.resource_changes or {})
+            return self._counts(self._stack.refresh().summary.resource_changes, of_stack="same")
 
     def destroy(self) -> dict[str, int]:
         with self._on_path(), _told():
-            return _counts(self._stack.destroy().summary.resource_changes or {})
+            return self._counts(self._stack.destroy().summary.resource_changes, of_stack="delete")
+
+    def _note(self, event: EngineEvent) -> None:
+        if event.prelude_event:
+            self.steps.clear()
+        if event.resource_pre_event:
+            step = event.resource_pre_event.metadata
+            self.steps.append((str(OpType(step.op).value), step.urn.rpartition("::")[2]))
+
+    def _counts(
+        self, changes: Mapping[Any, int] | None, of_stack: str | None = None
+    ) -> dict[str, int]:
+        """The changes without that of the stack, which is a resource as well."""
+        counts = {str(getattr(key, "value", key)): count for key, count in (changes or {}).items()}
+        stack = of_stack or {name: operation for operation, name in self.steps}.get("test-test")
+        if stack in counts:
+            counts[stack] -= 1
+        return {operation: count for operation, count in counts.items() if count}
 
     def outputs(self) -> automation.OutputMap:
         with self._on_path():
@@ -140,13 +150,3 @@ def _close(loops: Iterable[asyncio.AbstractEventLoop]) -> None:
         while loop.is_running():
             time.sleep(_POLL_S)
         loop.close()
-
-
-def _counts(changes: Mapping[Any, int]) -> dict[str, int]:
-    counts = {str(getattr(operation, "value", operation)): n for operation, n in changes.items()}
-    # The stack itself is a resource as well.
-    for operation in ("create", "same", "delete"):
-        if counts.get(operation):
-            counts[operation] -= 1
-            break
-    return {operation: count for operation, count in counts.items() if count}

@@ -25,7 +25,9 @@ from tests.integration.conftest import Clone, Deployed
 T = TypeVar("T")
 
 JOB = "weather"
-CHANGE = re.compile(r"^  (create|update|replace|delete|create-replacement|delete-replaced) (.*)$", re.M)
+CHANGE = re.compile(
+    r"^  (create|update|replace|delete|create-replacement|delete-replaced) (.*)$", re.MULTILINE
+)
 
 
 def wait_for(ask: Callable[[], T | None], timeout_s: float = 120) -> T:
@@ -136,13 +138,23 @@ def test_a_container_killed_in_the_middle_leaves_nothing_and_is_tried_again(
     last = request_run(deployed)
 
     def staged() -> bool | None:
-        paths = deployed.data.lake.get_paths(recursive=True)
-        return any(p.name.startswith(f"_staging/{JOB}/") and "part-" in p.name for p in paths) or None
+        names = (path.name for path in deployed.data.lake.get_paths(recursive=True))
+        return any(n.startswith(f"_staging/{JOB}/") and "part-" in n for n in names) or None
 
     wait_for(staged)
     deployed.groups.kill(deployed.groups.find(JOB).id)
 
-    killed = wait_for(ended(deployed, last))
+    try:
+        killed = wait_for(ended(deployed, last))
+    except AssertionError:
+        print(
+            deployed.groups.get(deployed.groups.find(JOB).id),
+            deployed.data.runs(),
+            deployed.data.jobs(),
+            last,
+        )  # noqa
+        print(deployed.groups.logs(deployed.groups.find("scheduler").id, "scheduler", 60))  # noqa
+        raise
     assert killed.status is RunStatus.ABANDONED
     assert killed.reason is not None
     assert "137" in killed.reason

@@ -280,13 +280,13 @@ class TestStart:
 
 class TestLogs:
     @pytest.mark.parametrize(("asked", "tail"), [(None, "all"), (5, 5), (0, 0)])
-    def test_lines_since_the_last_start(
+    def test_lines_since_a_second_before_the_last_start(
         self, groups: ContainerGroups, daemon: FakeDocker, asked: int | None, tail: str | int
     ) -> None:
         groups.create(group())
         assert groups.logs(GROUP_ID, "weather", asked) == "first\nsecond \ufffd\n"
         (query,) = daemon.only().log_queries
-        assert query == {"tail": tail, "since": pytest.approx(1767323045.123456, abs=1e-5)}
+        assert query == {"tail": tail, "since": pytest.approx(1767323044.123456, abs=1e-5)}
 
     def test_an_unknown_container_is_named(self, groups: ContainerGroups) -> None:
         groups.create(group())
