@@ -265,8 +265,10 @@ def _retry(job: Job, run: Run, now: datetime) -> Run:
 
 def retry_delay(options: JobDeclaration, run: Run) -> timedelta:
     """Wait before the attempt after ``run``: doubled each time, with a jitter of a quarter."""
-    delay = min(options.retry_delay * 2 ** (run.attempt - 1), LONGEST_RETRY_DELAY)
-    return delay * random.Random(run.run_id).uniform(0.75, 1.25)  # noqa: S311 - a jitter
+    doubled = options.retry_delay * int(2 ** (run.attempt - 1))
+    delay = min(doubled, LONGEST_RETRY_DELAY)
+    jitter: float = random.Random(run.run_id).uniform(0.75, 1.25)  # noqa: S311 - nobody gains
+    return delay * jitter
 
 
 def _after(state: GroupState, moment: datetime) -> bool:
