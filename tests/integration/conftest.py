@@ -94,8 +94,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     SHARED.mkdir(exist_ok=True)
     (folder / ".local").symlink_to(SHARED)
     copy = Clone(folder)
-    # A year in one run takes long enough to be interrupted.
-    copy.edit("Pulumi.local.yaml", "maxWindow: P31D", "maxWindow: P366D")
+    # Four months in one run take long enough to be interrupted.
+    copy.edit("Pulumi.local.yaml", "maxWindow: P31D", "maxWindow: P122D")
     copy.run("down")
     yield copy
     result = copy.run("down")

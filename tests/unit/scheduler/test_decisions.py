@@ -1,0 +1,318 @@
+"""What is due, and what to make of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from extractor.runtime.records import Run, RunStatus
+from scheduler.decisions import (
+    LONGEST_RETRY_DELAY,
+    Verdict,
+    closed,
+    decided,
+    given_up,
+    judged,
+    new_run,
+    reconciled,
+    retry_delay,
+    skipped,
+)
+from scheduler.declaration import CatchUp, Overlap
+from scheduler.job import Job, run_from_json, run_to_json
+from scheduler.ports import GroupState
+from tests.unit.scheduler.world import START, declare, hour
+
+MINUTE = timedelta(minutes=1)
+
+
+def job(**changes: Any) -> Job:
+    return Job.declared(declare(**changes))
+
+
+def run(status: RunStatus = RunStatus.RUNNING, **changes: Any) -> Run:
+    decided_on = new_run(job(), hour(1), hour(1), trigger="schedule")
+    times = {"starting_at": hour(1), "started_at": hour(1) + MINUTE}
+    return replace(decided_on, status=status, **times | changes)
+
+
+def window(decided_on: Job) -> tuple[datetime, datetime] | None:
+    if decided_on.pending_run is None:
+        return None
+    planned = run_from_json(decided_on.pending_run)
+    assert planned.row_key == decided_on.active_run
+    return planned.window_from, planned.window_to
+
+
+# What is due.
+
+
+def test_a_new_job_begins_at_its_start_and_is_due_when_a_fire_time_has_passed() -> None:
+    new = job(start=hour(-3))
+    assert (new.watermark, new.next_fire_at) == (hour(-3), hour(-2))
+    assert window(decided(new, hour(0.5))) == (hour(-3), START)
+
+
+def test_a_job_is_due_at_its_fire_time_and_not_before() -> None:
+    assert decided(job(), hour(1) - timedelta(microseconds=1)) == job()
+    due = decided(job(), hour(1))
+    assert window(due) == (START, hour(1))
+    assert (due.scheduled_through, due.next_fire_at) == (hour(1), hour(2))
+
+
+def test_the_window_ends_the_lag_before_the_fire_time_however_late_the_tick() -> None:
+    late = decided(job(lag=10 * MINUTE), hour(1) + 7 * MINUTE)
+    assert window(late) == (START, hour(1) - 10 * MINUTE)
+
+
+def test_without_anything_to_load_the_reason_says_so_and_the_fire_time_is_past() -> None:
+    idle = decided(job(lag=timedelta(hours=1)), hour(1))
+    assert idle.active_run is None
+    assert idle.reason == (
+        "Nothing to load: the watermark is 2026-03-10 00:00 UTC, "
+        "the window's end 2026-03-10 00:00 UTC."
+    )
+    assert idle.next_fire_at == hour(2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"paused": True}, {"retired": True}, {"active_run": "a-run"}, {"closing": "{}"}],
+)
+def test_a_job_that_may_not_run_keeps_its_fire_times(changes: dict[str, Any]) -> None:
+    kept = replace(job(), **changes)
+    assert decided(kept, hour(3)) == kept
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "max_window", "expected", "through"),
+    [
+        (CatchUp.LATEST, None, (START, hour(5)), hour(5)),
+        (CatchUp.LATEST, timedelta(hours=2), (START, hour(2)), hour(5)),
+        (CatchUp.ALL, None, (START, hour(1)), hour(1)),
+        (CatchUp.ALL, 30 * MINUTE, (START, hour(0.5)), START),
+        (CatchUp.NONE, None, None, hour(5)),
+    ],
+)
+def test_what_was_missed(
+    catch_up: CatchUp,
+    max_window: timedelta | None,
+    expected: tuple[datetime, datetime] | None,
+    through: datetime,
+) -> None:
+    missed = decided(job(catch_up=catch_up, max_window=max_window), hour(5.5))
+    assert window(missed) == expected
+    assert missed.scheduled_through == through
+
+
+def test_without_catching_up_a_tick_may_still_be_five_minutes_late() -> None:
+    none = job(catch_up=CatchUp.NONE)
+    assert window(decided(none, hour(1) + 5 * MINUTE)) == (START, hour(1))
+    missed = decided(none, hour(1) + 6 * MINUTE)
+    assert window(missed) is None
+    assert missed.reason == ("The fire time 2026-03-10 01:00 UTC was missed, and catchUp is none.")
+
+
+def test_a_requested_run_ends_the_lag_before_now() -> None:
+    asked = replace(job(lag=10 * MINUTE), run_requested_at=hour(0.5), run_requested_by="me")
+    begun = decided(asked, hour(0.5))
+    assert window(begun) == (START, hour(0.5) - 10 * MINUTE)
+    assert (begun.run_requested_at, begun.run_requested_by) == (None, None)
+    # The schedule goes on as it was.
+    assert begun.next_fire_at == hour(1)
+
+
+def test_a_requested_run_is_not_longer_than_the_longest_window() -> None:
+    asked = replace(job(max_window=MINUTE), run_requested_at=hour(0.5))
+    assert window(decided(asked, hour(0.5))) == (START, START + MINUTE)
+
+
+def test_a_requested_run_without_anything_to_load_is_answered_with_a_reason() -> None:
+    asked = replace(job(), watermark=hour(1), run_requested_at=hour(0.5))
+    answered = decided(asked, hour(0.5))
+    assert answered.run_requested_at is None
+    assert "Nothing to load" in (answered.reason or "")
+
+
+# Deployments.
+
+
+def test_an_unchanged_declaration_changes_nothing() -> None:
+    assert reconciled(job(), declare(), hour(1)) == job()
+
+
+def test_another_schedule_counts_from_now_on() -> None:
+    ran = replace(job(), last_run_id="a-run", scheduled_through=hour(1), next_fire_at=hour(2))
+    changed = reconciled(ran, declare(schedule="*/10 * * * *"), hour(1.7))
+    assert changed.next_fire_at == hour(1) + 50 * MINUTE
+    assert decided(changed, hour(1.7)) == changed
+
+
+def test_other_options_leave_the_schedule_alone() -> None:
+    ran = replace(job(), last_run_id="a-run", scheduled_through=START, next_fire_at=hour(1))
+    changed = reconciled(ran, declare(max_attempts=7), hour(5.5))
+    assert changed.next_fire_at == hour(1)
+    assert changed.options.max_attempts == 7
+
+
+def test_a_changed_declaration_ends_an_operators_schedule_and_nothing_else_of_his() -> None:
+    mine = replace(job(), override_schedule="5 5 * * *", paused=True, watermark=hour(9))
+    changed = reconciled(mine, declare(max_attempts=7), hour(10))
+    assert changed.override_schedule is None
+    assert changed.expression == "0 * * * *"
+    assert (changed.paused, changed.watermark) == (True, hour(9))
+
+
+# Fire times during a run.
+
+
+def test_a_fire_time_during_a_run_is_recorded_by_its_own_time() -> None:
+    busy = replace(job(), active_run="a-run")
+    passed, record = skipped(busy, hour(2.5)) or pytest.fail("nothing was skipped")
+    again = skipped(busy, hour(2.7))
+    assert again is not None
+    assert record.row_key == again[1].row_key
+    assert (record.status, record.created_at) == (RunStatus.SKIPPED, hour(2))
+    assert record.reason
+    assert (passed.scheduled_through, passed.next_fire_at) == (hour(2), hour(3))
+    assert skipped(passed, hour(2.9)) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"overlap": Overlap.QUEUE}, {"catch_up": CatchUp.ALL}, {"paused": True}]
+)
+def test_a_fire_time_that_waits_is_not_skipped(changes: dict[str, Any]) -> None:
+    assert skipped(replace(job(**changes), active_run="a-run"), hour(2)) is None
+
+
+# What to make of a run.
+
+ALIVE = GroupState(terminated=False, started_at=hour(1))
+ENDED = GroupState(terminated=True, exit_code=137, started_at=hour(1))
+
+
+def test_a_run_is_left_alone_until_its_deadline() -> None:
+    claimed = hour(1) + MINUTE
+    assert judged(job(), run(), ALIVE, claimed + 20 * MINUTE) is None
+    verdict = judged(job(), run(), ALIVE, claimed + 21 * MINUTE)
+    assert verdict == Verdict(RunStatus.TIMED_OUT, "It was still going after 0:20:00.", stop=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (ENDED, "Its container ended with exit code 137 without closing the run."),
+        (
+            replace(ENDED, exit_code=None),
+            "Its container ended without closing the run.",
+        ),
+        (None, "Its container group is gone."),
+    ],
+)
+def test_a_claimed_run_whose_container_has_ended_is_abandoned(
+    state: GroupState | None, reason: str
+) -> None:
+    assert judged(job(), run(), state, hour(1.1)) == Verdict(RunStatus.ABANDONED, reason)
+
+
+def test_a_run_that_nobody_claims_fails_at_its_start_deadline() -> None:
+    starting = run(RunStatus.STARTING, started_at=None)
+    assert judged(job(), starting, ALIVE, hour(1) + 10 * MINUTE) is None
+    verdict = judged(job(), starting, ALIVE, hour(1) + 11 * MINUTE)
+    assert verdict is not None
+    assert (verdict.status, verdict.stop) == (RunStatus.FAILED, True)
+
+
+def test_only_a_failure_after_the_start_counts_against_a_starting_run() -> None:
+    starting = run(RunStatus.STARTING, started_at=None)
+    verdict = judged(job(), starting, ENDED, hour(1) + MINUTE)
+    assert verdict is not None
+    assert verdict.status is RunStatus.FAILED
+    earlier = replace(ENDED, started_at=hour(1) - MINUTE)
+    assert judged(job(), starting, earlier, hour(1) + MINUTE) is None
+    nothing_to_do = replace(ENDED, exit_code=0)
+    assert judged(job(), starting, nothing_to_do, hour(1) + MINUTE) is None
+
+
+ABANDONED = Verdict(RunStatus.ABANDONED, "Its container ended.")
+
+
+def test_giving_up_takes_the_runs_rights_and_keeps_how_it_ended() -> None:
+    held = replace(job(), active_run="a-run", pending_run="{}", fence="token")
+    freed = given_up(held, run(), ABANDONED, hour(1.5))
+    assert (freed.active_run, freed.pending_run, freed.fence) == (None, None, None)
+    final = run_from_json(freed.closing or "")
+    assert (final.status, final.reason) == (RunStatus.ABANDONED, "Its container ended.")
+    assert (final.ended_at, final.duration_s) == (hour(1.5), 29 * 60)
+
+
+def test_a_run_that_has_committed_has_succeeded() -> None:
+    lost = run()
+    held = replace(job(), commit_run_id=lost.run_id, commit_rows=7, commit_lake_path="lake/path")
+    final = run_from_json(given_up(held, lost, ABANDONED, hour(1.5)).closing or "")
+    assert (final.status, final.rows, final.lake_path) == (RunStatus.SUCCEEDED, 7, "lake/path")
+    another = replace(held, commit_run_id="the-run-before")
+    final = run_from_json(given_up(another, lost, ABANDONED, hour(1.5)).closing or "")
+    assert final.status is RunStatus.ABANDONED
+
+
+def test_a_success_frees_the_job() -> None:
+    ended = run(RunStatus.SUCCEEDED, ended_at=hour(1.5))
+    free = closed(replace(job(), active_run=ended.row_key, fence="token"), ended, hour(1.6))
+    assert (free.active_run, free.pending_run, free.fence) == (None, None, None)
+    assert (free.last_run_id, free.last_status) == (ended.run_id, RunStatus.SUCCEEDED)
+    assert (free.last_run_at, free.last_success_at) == (hour(1.5), hour(1.5))
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.ABANDONED, RunStatus.TIMED_OUT])
+def test_what_did_not_succeed_is_tried_again_after_a_while(status: RunStatus) -> None:
+    ended = run(status, ended_at=hour(1.5))
+    held = closed(job(), ended, hour(1.6))
+    again = run_from_json(held.pending_run or "")
+    assert (again.attempt, again.status) == (2, RunStatus.QUEUED)
+    assert (again.window_from, again.window_to) == (START, hour(1))
+    assert again.not_before is not None
+    assert again.not_before > hour(1.6)
+    assert held.active_run == again.row_key != ended.row_key
+    assert held.last_success_at is None
+
+
+def test_the_last_attempt_is_not_tried_again() -> None:
+    ended = run(RunStatus.FAILED, attempt=3, ended_at=hour(1.5))
+    assert closed(job(max_attempts=3), ended, hour(1.6)).active_run is None
+    assert closed(job(max_attempts=4), ended, hour(1.6)).active_run is not None
+
+
+@pytest.mark.parametrize(("attempt", "doubled"), [(1, 1), (2, 2), (5, 16)])
+def test_delays_double_with_a_jitter_that_is_the_same_each_time(attempt: int, doubled: int) -> None:
+    ended = [run(RunStatus.FAILED, attempt=attempt) for _ in range(50)]
+    delays = [retry_delay(declare(), each) for each in ended]
+    assert delays == [retry_delay(declare(), each) for each in ended]
+    assert min(delays) >= 0.75 * doubled * MINUTE
+    assert max(delays) <= 1.25 * doubled * MINUTE
+    assert len(set(delays)) > 40
+
+
+def test_delays_do_not_grow_for_ever() -> None:
+    delay = retry_delay(declare(), run(RunStatus.FAILED, attempt=30))
+    assert delay <= 1.25 * LONGEST_RETRY_DELAY
+
+
+def test_a_run_survives_being_text() -> None:
+    full = run(not_before=hour(2), heartbeat_at=hour(1), rows=7, claim_token="token")
+    assert run_from_json(run_to_json(full)) == full
+
+
+def test_a_job_survives_being_a_row() -> None:
+    full = replace(
+        job(),
+        last_status=RunStatus.FAILED,
+        last_run_at=hour(1),
+        commit_rows=7,
+        run_requested_at=hour(2),
+        override_schedule="5 5 * * *",
+    )
+    assert Job.from_entity(full.to_entity()) == full
