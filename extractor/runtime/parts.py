@@ -95,7 +95,7 @@ class PartWriter:
                 f"extract yielded a {type(table).__name__}; allowed are pyarrow.Table and "
                 "pyarrow.RecordBatch."
             )
-        schema = table.schema.remove_metadata()
+        schema = table.schema
         self._schema = self._schema or _partitioned(schema)
         if schema != self._schema:
             raise RowsError(
@@ -130,7 +130,7 @@ def _columns(schema: pa.Schema) -> str:
 
 def _by_date(table: pa.Table) -> Iterator[tuple[date, pa.Table]]:
     """The table's rows of each date, in their order, without the column."""
-    # The sort is stable, so rows of one date keep their order.
+    # For one slice of each date in place of one for each change of date. The sort is stable.
     ordered = table if _sorted(table) else table.sort_by(PARTITION_COLUMN)
     rest = ordered.drop_columns([PARTITION_COLUMN])
     runs = pc.run_end_encode(ordered.column(PARTITION_COLUMN).combine_chunks())

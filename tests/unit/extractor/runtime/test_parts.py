@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from extractor.runtime.parts import Part, PartWriter, RowsError
+from extractor.runtime.parts import Part, PartWriter, RowsError, _by_date
 
 
 def table(*rows: tuple[str | None, int]) -> pa.Table:
@@ -33,6 +33,13 @@ def test_rows_are_put_by_date_in_the_order_they_came(tmp_path: Path) -> None:
     assert (first.rows, second.rows) == (2, 2)
     assert numbers(tmp_path, first) == [1, 9]
     assert numbers(tmp_path, second) == [3, 2]
+
+
+def test_shuffled_dates_make_one_slice_each() -> None:
+    shuffled = table(*((f"2020-01-0{1 + number % 3}", number) for number in range(9)))
+    slices = {day.day: part.to_pydict()["number"] for day, part in _by_date(shuffled)}
+    assert slices == {1: [0, 3, 6], 2: [1, 4, 7], 3: [2, 5, 8]}
+    assert len(list(_by_date(shuffled))) == 3
 
 
 def test_a_part_knows_its_file(tmp_path: Path) -> None:

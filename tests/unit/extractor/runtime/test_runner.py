@@ -217,6 +217,15 @@ def test_what_is_larger_than_the_buffer_is_uploaded_on_the_way(world: World) -> 
     world.store.start(WINDOW)
     staged: list[int] = []
 
+    on_disk: list[int] = []
+
+    class Watching(Lake):
+        def upload(self, source: Path, path: str) -> None:
+            on_disk.append(len(list(source.parent.glob("*.parquet"))))
+            super().upload(source, path)
+
+    world.lake = Watching()
+
     def stream(_: Window) -> Iterator[pa.Table]:
         for number in range(5):
             staged.append(len(world.staged))
@@ -224,6 +233,7 @@ def test_what_is_larger_than_the_buffer_is_uploaded_on_the_way(world: World) -> 
 
     assert world.container(stream, buffer_bytes=1) == EXIT_OK
     assert staged == [0, 1, 2, 3, 4]
+    assert on_disk == [1, 1, 1, 1, 1, 0]
     assert world.lake.table(FOLDER).num_rows == 5
 
 
@@ -327,6 +337,25 @@ def test_a_late_container_leaves_the_folder_of_its_successor_alone(world: World)
     assert world.container() == EXIT_FAILED
     assert_loaded(world, successors[0])
     assert world.row(late).status is RunStatus.RUNNING
+
+
+def test_a_late_container_leaves_what_its_successor_is_about_to_commit_alone(
+    world: World,
+) -> None:
+    successors: list[Run] = []
+
+    def show(source: str, target: str) -> None:
+        world.lake.before_rename = Lake.before_rename
+        successors.append(world.retry())
+        world.lake.after_rename = crash
+        world.crash()
+        world.lake.after_rename = Lake.after_rename
+
+    world.lake.before_rename = show
+    world.store.start(WINDOW)
+    assert world.container() == EXIT_FAILED
+    assert json.loads(world.lake.files[MANIFEST])["run_id"] == successors[0].run_id
+    assert world.staged == []
 
 
 def test_a_run_that_fails_after_it_was_given_up_is_not_closed(world: World) -> None:

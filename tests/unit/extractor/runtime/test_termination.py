@@ -29,20 +29,23 @@ def test_a_signal_that_came_before_stops_at_once() -> None:
     assert not entered
 
 
-def stopped_twice(termination: Termination) -> None:
+def stopped_twice(termination: Termination, cleaned: list[bool]) -> None:
     with termination.stoppable():
         try:
             ask_to_stop()
         finally:
             ask_to_stop()  # somebody has no patience with the clean-up
+            cleaned.append(True)
 
 
 def test_outside_and_a_second_time_the_signal_is_only_remembered() -> None:
     termination = Termination()
+    cleaned: list[bool] = []
     with termination.handled():
         with pytest.raises(StoppedError):
-            stopped_twice(termination)
+            stopped_twice(termination, cleaned)
         ask_to_stop()
+    assert cleaned
 
 
 def test_an_extractor_that_catches_exceptions_is_stopped_all_the_same() -> None:
