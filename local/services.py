@@ -623,8 +623,10 @@ def _buildx(settings: Settings) -> Path:
 
 def _write_builder(settings: Settings, source: Source) -> None:
     """Describe BuildKit to the docker-build provider, as `buildx create --driver remote` does."""
+    # The only one: without one that it can reach, the provider would make its own and keep it.
+    shutil.rmtree(_buildx(settings), ignore_errors=True)
     path = _buildx(settings) / "instances" / settings.name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True)
     path.write_text(json.dumps(builder(settings.name, source)))
 
 

@@ -1,8 +1,8 @@
 """What a stack declares about a job: the part of its configuration that the scheduler acts on.
 
 The Pulumi program validates a declaration at preview and hands it to the scheduler as a setting;
-the scheduler reconciles it into the table ``jobs`` at its next tick. So a schedule changes without a
-rebuild, and a deployment needs no access to the tables.
+the scheduler reconciles it into the table ``jobs`` at its next tick. So a schedule changes without
+a rebuild, and a deployment needs no access to the tables.
 """
 
 from __future__ import annotations

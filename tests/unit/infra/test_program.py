@@ -239,9 +239,9 @@ def test_images_are_pushed_for_linux_and_not_built_in_a_preview(config: Config) 
 def test_docker_is_signed_in_before_a_push_and_not_in_a_preview(
     config: Config, signed_in: list[tuple[str, str]]
 ) -> None:
-    run_program(config, preview=True)
+    run_program(config, stack="first", preview=True)
     assert signed_in == []
-    run_program(config)
+    run_program(config, stack="first")
     assert signed_in == [("registry1a2b3c4d.azurecr.io", ACCESS_TOKEN)]
 
 

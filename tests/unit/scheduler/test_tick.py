@@ -15,12 +15,13 @@ from extractor.runtime.records import RunStatus
 from scheduler.declaration import CatchUp, Overlap
 from scheduler.job import Job
 from scheduler.memory import MemoryStore
-from scheduler.ports import ContainersError
+from scheduler.ports import ContainersError, GroupState
 from scheduler.tick import Scheduler
 from tests.unit.scheduler.world import (
     NAME,
     START,
     TICK,
+    CrashError,
     Fate,
     Faults,
     World,
@@ -124,6 +125,7 @@ def test_a_group_in_transition_is_asked_again() -> None:
     world.container.busy = True
     world.tick(hour(1))
     assert world.statuses() == [RunStatus.STARTING]
+    assert world.job.status == "running"
     world.container.busy = False
     world.tick()
     world.tick()
@@ -143,6 +145,41 @@ def test_a_refused_start_is_given_up_at_the_start_deadline() -> None:
     (run,) = world.runs
     assert run.status is FAILED
     assert "did not claim" in (run.reason or "")
+    world.check_at_rest()
+
+
+def test_a_run_that_closes_while_its_container_is_looked_at_is_not_given_up() -> None:
+    world = World(Fate.HANGS)
+    world.tick(hour(1))
+    look = world.container.state
+
+    def close_and_look(name: str) -> GroupState | None:
+        (run,) = world.runs
+        ended = replace(run, status=SUCCEEDED, ended_at=world.now, rows=7)
+        MemoryStore.update_run(world.store, ended)
+        world.container._end(0)
+        return look(name)
+
+    with mock.patch.object(world.container, "state", close_and_look):
+        world.tick()
+    assert [(run.status, run.rows) for run in world.runs] == [(SUCCEEDED, 7)]
+    world.check_at_rest()
+
+
+def test_what_an_extractor_said_of_its_end_is_kept_by_a_scheduler_that_gave_it_up() -> None:
+    world = World(Fate.HANGS, max_attempts=1)
+    world.tick(hour(1))
+    # The death comes right after the write that takes the run's rights away.
+    world.container._end(137)
+    world.store.faults = Faults(1, done=True)
+    with pytest.raises(CrashError):
+        world.scheduler.tick([world.declaration], world.now + TICK)
+    (run,) = world.runs
+    told = replace(run, status=FAILED, ended_at=world.now, reason="stopped")
+    MemoryStore.update_run(world.store, told)
+    world.tick()
+    assert [(run.status, run.reason) for run in world.runs] == [(FAILED, "stopped")]
+    assert world.job.last_status is FAILED
     world.check_at_rest()
 
 
