@@ -399,6 +399,10 @@ def _ensure_registry(settings: Settings, client: docker.DockerClient) -> None:
 
 
 def _ensure_buildkit(client: docker.DockerClient) -> None:
+    if not shutil.which("docker"):
+        raise SetupError(
+            "The command docker is missing, through which images are built; install it."
+        )
     name = _buildkit_name()
     _ensure_container(
         client,
