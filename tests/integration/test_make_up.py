@@ -43,7 +43,9 @@ def wait_for(ask: Callable[[], T | None], timeout_s: float = 120) -> T:
 def recorded_days(run: Run) -> int:
     """Days that the source has of a run's window."""
     with open(local_data.seattle_weather.filepath) as file:  # noqa: PTH123 - a name, not a path
-        days = [datetime.fromisoformat(f"{row['date']}T00:00Z") for row in csv.DictReader(file)]
+        days = [
+            datetime.strptime(f"{row['date']} +0000", "%Y/%m/%d %z") for row in csv.DictReader(file)
+        ]
     return sum(run.window_from <= day < run.window_to for day in days)
 
 

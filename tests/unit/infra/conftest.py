@@ -9,9 +9,10 @@ from infra import images, sign_in
 
 
 @pytest.fixture(autouse=True)
-def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def staging(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep staged build contexts out of the repository."""
-    folder = tmp_path / "staging"
+    # One for all tests: its path is an input of the images.
+    folder = tmp_path_factory.getbasetemp() / "staging"
     monkeypatch.setattr(images, "STAGING", folder)
     return folder
 
