@@ -18,7 +18,7 @@ import psutil
 from docker.errors import DockerException
 
 from local.console import SetupError, step
-from local.machine import install_packages, is_linux, is_root, run_folder
+from local.machine import accepts, install_packages, is_linux, is_root, run_folder
 from local.settings import Settings
 from local.supervisor import Program, Supervisor
 
@@ -113,6 +113,7 @@ def stop(settings: Settings) -> None:
     supervisor(settings).stop()
     _end_leftovers(settings)
     _unmount(settings)
+    _tidy()
 
 
 def delete(settings: Settings) -> None:
@@ -229,4 +230,14 @@ def _unmount(settings: Settings) -> None:
     # The innermost first.
     for point in sorted(mounted, key=len, reverse=True):
         subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+
+
+def _tidy() -> None:
+    """Delete what the shared programs left in the run folder, and the folder if it is empty."""
     shutil.rmtree(_exec_root(), ignore_errors=True)
+    for socket in run_folder().glob("*.sock"):
+        # A socket of which nobody answers.
+        if not accepts(socket):
+            socket.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        run_folder().rmdir()

@@ -70,6 +70,16 @@ def install_packages(packages: Iterable[str], purpose: str) -> None:
         run(["apt-get", "install", *options, *names.split()], failure=failure, environment=quiet)
 
 
+def accepts(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 def require_disk(folder: Path, gigabytes: float, purpose: str) -> None:
     """Check for free space before something large is made.
 

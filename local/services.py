@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import ssl
 import sys
 import tomllib
@@ -33,6 +32,7 @@ from local.azure.__main__ import addresses
 from local.console import SetupError, step
 from local.containers import STACK_LABEL, ContainerGroups
 from local.machine import (
+    accepts,
     exclusive,
     install_packages,
     is_linux,
@@ -250,7 +250,7 @@ def _ensure_processes(settings: Settings) -> None:
     tools.ensure_buildkitd(settings)
     engine.share(settings, _buildkitd(settings))
     keeper = engine.supervisor(settings)
-    keeper.wait(BUILDKIT, lambda: _accepts(_buildkit_socket()), timeout_s=_START_S)
+    keeper.wait(BUILDKIT, lambda: accepts(_buildkit_socket()), timeout_s=_START_S)
 
 
 # Processes.
@@ -352,6 +352,8 @@ def buildkit_configuration(root: Path, socket: Path, mirrors: list[str]) -> str:
             f"root = {json.dumps(str(root))}",
             "[grpc]",
             f"  address = [{json.dumps(f'unix://{socket}')}]",
+            "[otel]",
+            f"  socketPath = {json.dumps(str(socket.with_suffix('.otel')))}",
             "[worker.oci]",
             "  gc = true",
             f"  maxUsedSpace = {json.dumps(_BUILD_CACHE)}",
@@ -498,10 +500,11 @@ def _remove_services(settings: Settings, client: docker.DockerClient) -> None:
 def _remove_images(settings: Settings, client: docker.DockerClient) -> None:
     """Remove what Docker pulled from the stack's registry."""
     for image in client.images.list():
-        names = [*image.tags, *image.attrs.get("RepoDigests", [])]
-        if any(name.startswith(f"{settings.registry}/") for name in names):
-            with contextlib.suppress(APIError):
-                client.images.remove(str(image.id), force=True)
+        for name in (*image.tags, *image.attrs.get("RepoDigests", [])):
+            # By name: the image may have others, which are not ours.
+            if name.startswith(f"{settings.registry}/"):
+                with contextlib.suppress(APIError):
+                    client.images.remove(name)
 
 
 def _has_image(client: docker.DockerClient, image: str) -> bool:
@@ -559,15 +562,6 @@ def _answers(url: str, verify: ssl.SSLContext | bool = True) -> bool:
         httpx.get(url, timeout=_PROBE_S, trust_env=False, verify=verify)
     except httpx.HTTPError:
         return False
-    return True
-
-
-def _accepts(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
     return True
 
 

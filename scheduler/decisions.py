@@ -17,6 +17,9 @@ MISFIRE_GRACE = timedelta(minutes=5)
 
 LONGEST_RETRY_DELAY = timedelta(hours=6)
 
+_MOST_DOUBLINGS = 20
+"""Beyond it any delay is longer than the longest; and a duration has a largest value."""
+
 RETRIED = frozenset({RunStatus.FAILED, RunStatus.ABANDONED, RunStatus.TIMED_OUT})
 
 
@@ -182,7 +185,9 @@ def _running_judged(
 ) -> Verdict | None:
     if state is None:
         return Verdict(RunStatus.ABANDONED, "Its container group is gone.")
-    if state.terminated:
+    # A view that lags behind may still show the end of the container before.
+    since = run.starting_at or run.created_at
+    if state.terminated and (state.started_at is None or _after(state, since)):
         reason = f"Its container ended{_with_code(state)} without closing the run."
         return Verdict(RunStatus.ABANDONED, reason)
     if now - (run.started_at or run.created_at) > options.run_deadline:
@@ -265,7 +270,7 @@ def _retry(job: Job, run: Run, now: datetime) -> Run:
 
 def retry_delay(options: JobDeclaration, run: Run) -> timedelta:
     """Wait before the attempt after ``run``: doubled each time, with a jitter of a quarter."""
-    doubled = options.retry_delay * int(2 ** (run.attempt - 1))
+    doubled = options.retry_delay * int(2 ** min(run.attempt - 1, _MOST_DOUBLINGS))
     delay = min(doubled, LONGEST_RETRY_DELAY)
     jitter: float = random.Random(run.run_id).uniform(0.75, 1.25)  # noqa: S311 - nobody gains
     return delay * jitter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from azure.data.tables import EdmType, EntityProperty, TableClient, TableService
 from extractor.runtime.records import JOB_PARTITION, JOBS_TABLE, RUNS_TABLE, Run
 from scheduler.job import Job
 from scheduler.ports import ConflictError, Store
+
+_log = logging.getLogger(__name__)
 
 _INT32_MAX = 2**31 - 1
 
@@ -42,7 +45,7 @@ class TableStore(Store):
         entities = self._jobs.query_entities(
             "PartitionKey eq @partition", parameters={"partition": JOB_PARTITION}
         )
-        return [Job.from_entity(each) for each in entities]
+        return [job for each in entities if (job := _readable(each))]
 
     def job(self, name: str) -> Job | None:
         entity = _get(self._jobs, JOB_PARTITION, name)
@@ -85,6 +88,15 @@ class TableStore(Store):
         if found is None:
             raise ConflictError(f"The run {run.run_id} of {run.job} has been deleted meanwhile.")
         return found
+
+
+def _readable(entity: Mapping[str, Any]) -> Job | None:
+    """The job of a row; one that somebody has broken must not stop the others."""
+    try:
+        return Job.from_entity(entity)
+    except (KeyError, TypeError, ValueError):
+        _log.exception("row of a job can't be read job=%s", entity.get("RowKey"))
+        return None
 
 
 def _get(table: TableClient, partition: str, row: str) -> Mapping[str, Any] | None:

@@ -63,6 +63,8 @@ class Scheduler:
             _log.info("job declared %s", facts(job=job.name))
         job = self._reconcile(job, declaration, now)
         if job.closing:
+            # A crash came between the decision and the stop; a container that has ended stays so.
+            self._stop(job)
             job = self._close(job, run_from_json(job.closing), now)
         if job.active_run:
             job = self._supervise(job, now)
@@ -118,7 +120,8 @@ class Scheduler:
         return job
 
     def _launch(self, job: Job, run: Run, now: datetime) -> None:
-        if run.not_before and run.not_before > now:
+        held_back = job.paused and run.trigger == "schedule"
+        if held_back or (run.not_before and run.not_before > now):
             return
         run = self.store.update_run(replace(run, status=RunStatus.STARTING, starting_at=now))
         self._start(job, run)
@@ -142,13 +145,16 @@ class Scheduler:
         line = None if verdict.stop else self.groups.last_log_line(group)
         job = self._write(job, decisions.given_up(job, replace(run, error=line), verdict, now))
         if verdict.stop:
-            try:
-                self.groups.stop(group)
-            except (BusyError, ContainersError) as error:
-                # It has lost its rights to write; what it still does has no effect.
-                _log.warning("stop refused %s", facts(job=job.name, why=error))
+            self._stop(job)
         assert job.closing is not None  # noqa: S101 - written above
         return self._close(job, run_from_json(job.closing), now)
+
+    def _stop(self, job: Job) -> None:
+        try:
+            self.groups.stop(job.options.container_group)
+        except (BusyError, ContainersError) as error:
+            # It has lost its rights to write; what it still does has no effect.
+            _log.warning("stop refused %s", facts(job=job.name, why=error))
 
     def _close(self, job: Job, final: Run, now: datetime) -> Job:
         present = self.store.run(final.job, final.row_key)
