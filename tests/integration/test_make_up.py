@@ -218,9 +218,3 @@ def test_a_taken_port_is_one_sentence_and_nothing_is_left(clone: Clone, taken_po
     assert f"Port {taken_port} is taken" in error
     left = [p for p in psutil.process_iter(["cmdline"]) if "other" in str(p.info["cmdline"])]
     assert [p for p in left if str(SHARED / "stacks" / "other") in str(p.info["cmdline"])] == []
-
-
-def test_down_twice_is_clean(deployed: Deployed) -> None:
-    first, second = deployed.clone.run("down"), deployed.clone.run("down")
-    assert (first.code, second.code) == (0, 0), first.output + second.output
-    assert not deployed.clone.settings.state.exists()

@@ -80,7 +80,7 @@ def test_a_paused_job_is_not_tried_again_until_it_is_resumed() -> None:
 
 
 def test_the_end_of_the_container_before_is_not_that_of_the_run() -> None:
-    scheduler, store, groups, run = started()
+    scheduler, store, groups, _ = started()
     groups.now = GroupState(terminated=True, exit_code=0, started_at=NOW - timedelta(days=1))
     scheduler.tick([DECLARATION], NOW + timedelta(minutes=1))
     assert [each.status for each in store.runs("weather")] == [RunStatus.RUNNING]
