@@ -91,8 +91,8 @@ def ensure(settings: Settings) -> str:
     except BaseException:
         stop(settings)
         if not before:
-            # The next attempt may find another Docker.
-            delete(settings)
+            # The next attempt may find another Docker. The log stays, to be read.
+            _forget(settings)
         raise
     return own_host()
 
@@ -101,6 +101,11 @@ def share(settings: Settings, program: Program) -> None:
     """Run a program that serves all stacks, beside the Docker started here, if there is one."""
     docker_too = [_program(settings)] if is_own(settings) else []
     supervisor(settings).apply([*docker_too, program])
+
+
+def _forget(settings: Settings) -> None:
+    shutil.rmtree(_data(settings), ignore_errors=True)
+    _configuration(settings).unlink(missing_ok=True)
 
 
 def is_own(settings: Settings) -> bool:

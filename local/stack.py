@@ -28,6 +28,9 @@ _UNCHANGED = frozenset({OpType.SAME, OpType.READ, OpType.REFRESH})
 _DEPLOYED_PACKAGES = ("azure-native:", "docker-build:")
 
 _NOISE = re.compile(r"^(error: )?(update|preview|destroy) failed$|^resource .* failed|^$")
+_REPEATED = "an unhandled error occurred: "
+"""What the engine puts before a program's error when it reports it once more."""
+
 _MARKUP = re.compile(r"<\{%[^%]*%\}>|\x1b\[[0-9;]*m")
 
 
@@ -89,7 +92,7 @@ class _Events:
             return
         resource = event.urn.rpartition("::")[2] if event.urn else ""
         for line in _MARKUP.sub("", event.message).splitlines():
-            text = line.strip().removeprefix("error: ")
+            text = line.strip().removeprefix("error: ").removeprefix(_REPEATED)
             if _NOISE.match(text):
                 continue
             named = f"{resource}: {text}" if resource and resource not in text else text
