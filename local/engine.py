@@ -27,9 +27,6 @@ BUILD_CACHE = "buildkit"
 """Folder of what BuildKit keeps between stacks."""
 
 _PACKAGES = ("docker.io", "iptables", "ca-certificates")
-_OFFSPRING = ("containerd", "docker", "runc")
-"""How the names of processes begin that dockerd starts."""
-
 _ANSWER_S = 5
 _START_S = 60.0
 _STOP_S = 60
@@ -116,7 +113,6 @@ def is_own(settings: Settings) -> bool:
 def stop(settings: Settings) -> None:
     """End the shared programs, the Docker started here among them, and leave nothing of it."""
     supervisor(settings).stop()
-    _end_leftovers(settings)
     _unmount(settings)
     _tidy()
 
@@ -212,17 +208,6 @@ def _configuration(settings: Settings) -> Path:
 
 def _exec_root() -> Path:
     return run_folder() / "docker"
-
-
-def _end_leftovers(settings: Settings) -> None:
-    """End containerd and shims that outlived dockerd; a clean stop leaves none."""
-    marks = (str(_exec_root()), str(_data(settings)))
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            ours = any(mark in argument for argument in process.cmdline() for mark in marks)
-            if ours and process.name().startswith(_OFFSPRING):
-                process.kill()
-                process.wait(_ANSWER_S)
 
 
 def _unmount(settings: Settings) -> None:

@@ -97,6 +97,7 @@ def start(settings: Settings) -> None:
         before = running(settings)
         try:
             if not _keeper(settings).running():
+                _keeper(settings).sweep()
                 require_free_ports(_ports(settings), addresses())
                 require_disk(SHARED, _IMAGES_GB, "The local stack")
             _start(settings)
@@ -575,20 +576,23 @@ def _halt(settings: Settings) -> None:
             for container in _containers(settings, client):
                 container.stop()
             _remove_container(client, _registry_name(settings))
-            if not _other_stacks(settings):
+            if not _other_running(settings):
                 _remove_container(client, _buildkit_name())
     _keeper(settings).stop()
-    if not _other_stacks(settings):
+    if not _other_running(settings):
         engine.stop(settings)
 
 
-def _other_stacks(settings: Settings) -> list[str]:
-    """Names of the other stacks of this clone that run."""
+def _other_stacks(settings: Settings) -> list[Settings]:
+    """The other stacks of this clone that were started and not deleted since."""
     folder = SHARED / "stacks"
-    names = [each.name for each in folder.iterdir()] if folder.exists() else []
-    return sorted(
-        name for name in names if name != settings.name and _keeper(Settings(name=name)).running()
-    )
+    names = sorted(each.name for each in folder.iterdir()) if folder.exists() else []
+    others = [Settings(name=name) for name in names if name != settings.name]
+    return [each for each in others if _source(each) is not None]
+
+
+def _other_running(settings: Settings) -> bool:
+    return any(_keeper(each).running() for each in _other_stacks(settings))
 
 
 # What the Pulumi engine needs.

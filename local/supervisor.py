@@ -24,9 +24,14 @@ from local.console import SetupError, run
 from local.machine import is_root, wait_until
 
 _START_S = 15.0
+_STOP_S = 90.0
+"""Above the ``stop_s`` of any program, after which supervisord kills it."""
+
+_SWEEP_S = 15.0
 _RUNNING = "RUNNING"
 _DEAD = frozenset({"FATAL", "EXITED", "STOPPED", "UNKNOWN"})
 _TAIL_BYTES = 4096
+_TROUBLE = ("error", "fail", "fatal", "panic", "cannot", "can't")
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Supervisor:
         if changed:
             self.configuration.write_text(text)
         if not running:
+            self.sweep()
             self._supervisord()
         elif changed:
             self._update()
@@ -97,21 +103,41 @@ class Supervisor:
                     rpc.startProcess(name, False)
 
     def stop(self) -> None:
-        """End all programs and supervisord itself; without one, do nothing."""
+        """End all programs and supervisord itself; without any, do nothing."""
         process = self._process()
-        if process is None:
-            return
-        with contextlib.suppress(OSError, http.client.HTTPException), self._rpc() as rpc:
-            rpc.shutdown()
-        limit_s = 60.0
-        try:
-            process.wait(limit_s)
-        except psutil.TimeoutExpired:
-            for each in (*process.children(recursive=True), process):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
+        if process is not None:
+            with contextlib.suppress(OSError, http.client.HTTPException), self._rpc() as rpc:
+                rpc.shutdown()
+            try:
+                process.wait(_STOP_S)
+            except psutil.TimeoutExpired:
+                process.kill()
+        self.sweep()
         self.socket.unlink(missing_ok=True)
         self.pid_file.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """End programs, and what they started, that outlived a supervisord that was killed."""
+        if self.running():
+            return
+        left = [each for each in psutil.process_iter() if self._started(each)]
+        for each in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.terminate()
+        for each in psutil.wait_procs(left, timeout=_SWEEP_S)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+
+    def _started(self, process: psutil.Process) -> bool:
+        # supervisord puts its address into the environment of its programs, who pass it on.
+        try:
+            return process.environ().get("SUPERVISOR_SERVER_URL") == self._address
+        except (psutil.Error, OSError):
+            return False
+
+    @property
+    def _address(self) -> str:
+        return f"unix://{self.socket}"
 
     def running(self) -> bool:
         """Whether supervisord itself runs."""
@@ -165,7 +191,7 @@ class Supervisor:
                     "supervisor.rpcinterface:make_main_rpcinterface"
                 ),
             },
-            "supervisorctl": {"serverurl": f"unix://{self.socket}"},
+            "supervisorctl": {"serverurl": self._address},
         }
         return "\n".join(
             _section(name, options)
@@ -217,13 +243,13 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _rpc(self) -> Iterator[Any]:
-        transport = SupervisorTransport(serverurl=f"unix://{self.socket}")
+        transport = SupervisorTransport(serverurl=self._address)
         with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
             yield proxy.supervisor
 
     def _failure(self, program: str, what: str) -> str:
         log = self.log(program)
-        last = _last_line(log)
+        last = _last_words(log)
         return (
             f"{program} {what}: {last} (log: {log})" if last else f"{program} {what} (log: {log})"
         )
@@ -235,11 +261,14 @@ def _section(name: str, options: Mapping[str, Any]) -> str:
     return "\n".join([f"[{name}]", *lines, ""])
 
 
-def _last_line(log: Path) -> str:
+def _last_words(log: Path) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.path.getsize(log) - _TAIL_BYTES))  # noqa: PTH202
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    said = [line.strip() for line in lines if line.strip()]
+    # A stack trace ends far from what went wrong.
+    telling = [line for line in said if any(word in line.lower() for word in _TROUBLE)]
+    return next(reversed(telling or said), "")

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pulumi import _types as sdk_types
-from pulumi.runtime.rpc import UNKNOWN
+from pulumi.runtime.rpc import UNKNOWN, wrap_rpc_secret
 
 from local.azure.identity import TENANT_ID, object_id
 from local.plugin.bodies import Resource
 from local.plugin.ids import guid, resource_type
 from local.plugin.schema import ResourceSchema
-from local.plugin.values import as_secret, has_unknown, is_secret, plain
+from local.plugin.values import has_unknown, is_secret, plain
 from local.settings import HOST_ALIAS, Settings
 
 _KEY_BYTES = 64
@@ -65,7 +65,7 @@ def workspace_keys(resource_group: str, workspace: str) -> dict[str, Any]:
 
 def _previewed(value: Any, annotation: Any) -> Any:
     if is_secret(value):
-        return as_secret(_previewed(plain(value), annotation))
+        return wrap_rpc_secret(_previewed(plain(value), annotation))
     collection = typing.get_origin(annotation)
     if isinstance(value, list) and collection is Mapping:
         # A list of ids, which Azure answers with a map of what it knows of each.

@@ -14,7 +14,7 @@ from azure.core.exceptions import AzureError
 from docker.errors import DockerException
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
-from pulumi.runtime.rpc import UNKNOWN
+from pulumi.runtime.rpc import UNKNOWN, wrap_rpc_secret
 
 from local.azure.identity import MANAGEMENT_AUDIENCES, TENANT_ID, object_id
 from local.containers import ContainersError
@@ -28,7 +28,6 @@ from local.plugin.outputs import outputs_of, previewed_outputs, workspace_keys
 from local.plugin.schema import PACKAGE, RESOURCE_GROUP, ResourceSchema, resource_schema
 from local.plugin.storage import PlatformCredential
 from local.plugin.values import (
-    as_secret,
     from_struct,
     has_secret,
     is_unknown,
@@ -264,7 +263,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def _outputs(self, resource: Resource, inputs: Mapping[str, Any]) -> Any:
         # What is a secret, or was made from one, stays one in the state.
         added = {
-            name: as_secret(value) if has_secret(inputs.get(name)) else value
+            name: wrap_rpc_secret(value) if has_secret(inputs.get(name)) else value
             for name, value in outputs_of(resource, self._settings).items()
         }
         return to_struct({**inputs, **added})

@@ -44,9 +44,9 @@ def unwrap(value: Any) -> Any:
         return value
     inner = unwrap_rpc_secret(value)
     if isinstance(inner, dict):
-        return {key: as_secret(item) for key, item in inner.items()}
+        return {key: wrap_rpc_secret(item) for key, item in inner.items()}
     if isinstance(inner, list):
-        return [as_secret(item) for item in inner]
+        return [wrap_rpc_secret(item) for item in inner]
     return inner
 
 
@@ -67,17 +67,11 @@ def has_secret(value: Any) -> bool:
 
 def has_unknown(value: Any) -> bool:
     """Whether the value, or one inside it at any depth, is not known yet."""
-    value = plain(value)
     if isinstance(value, dict):
         return any(has_unknown(item) for item in value.values())
     if isinstance(value, list):
         return any(has_unknown(item) for item in value)
     return is_unknown(value)
-
-
-def as_secret(value: Any) -> Any:
-    """The value in a secret's wrapper."""
-    return value if is_secret(value) else wrap_rpc_secret(value)
 
 
 def _with_whole_numbers(value: Any) -> Any:

@@ -168,8 +168,33 @@ def test_a_long_value_is_cut() -> None:
     assert len(reason) < 200
 
 
-def test_the_nearest_of_several_types_is_the_one_that_was_meant() -> None:
-    # A storage blob's content is an asset or an archive; the plugin leaves both to the engine.
+@pytest.mark.parametrize(
+    ("count", "wrong"),
+    [(1, []), ("1", ['criteria.failedLocationCount is "1"; allowed is a number'])],
+)
+def test_of_several_types_the_nearest_is_the_one_that_was_meant(
+    count: Any, wrong: list[str]
+) -> None:
+    criteria = {
+        "odataType": "Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria",
+        "componentId": "component",
+        "failedLocationCount": count,
+        "webTestId": "test",
+    }
+    rule = {
+        "resourceGroupName": "g",
+        "ruleName": "late",
+        "criteria": criteria,
+        "enabled": True,
+        "evaluationFrequency": "PT1M",
+        "scopes": ["component"],
+        "severity": 1,
+        "windowSize": "PT5M",
+    }
+    assert reasons("azure-native:monitor:MetricAlert", rule) == wrong
+
+
+def test_files_are_left_to_the_engine() -> None:
     blob = {
         "resourceGroupName": "g",
         "accountName": "lake",

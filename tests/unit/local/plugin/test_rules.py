@@ -86,6 +86,10 @@ def test_a_type_without_a_name_of_its_own_has_none_checked() -> None:
     assert not list(violations("web:WebAppAuthSettingsV2", None, {"name": "a_b"}))
 
 
+def test_a_name_that_is_not_known_yet_breaks_no_rule() -> None:
+    assert not list(violations("storage:Table", "tableName", {"tableName": UNKNOWN}))
+
+
 def test_a_secret_name_is_checked_and_stays_in_its_wrapper() -> None:
     name = wrap_rpc_secret("a_b")
     (violation,) = violations("storage:Table", "tableName", {"tableName": name})

@@ -293,6 +293,7 @@ class TestDiff:
             "tags.a": kinds.UPDATE,
             "tags.b": kinds.ADD,
         }
+        assert all(one.inputDiff for one in answer.detailedDiff.values())
         assert answer.hasDetailedDiff
         assert answer.changes == provider_pb2.DiffResponse.DIFF_SOME
         assert (list(answer.replaces), list(answer.diffs)) == ([], ["tags"])

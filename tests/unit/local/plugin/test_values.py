@@ -8,11 +8,9 @@ import pytest
 from pulumi.runtime.rpc import UNKNOWN, wrap_rpc_secret
 
 from local.plugin.values import (
-    as_secret,
     from_struct,
     has_secret,
     has_unknown,
-    is_secret,
     plain,
     to_struct,
     unwrap,
@@ -40,10 +38,9 @@ def test_what_is_inside_a_secret_stays_secret() -> None:
     assert unwrap({"a": 1}) == {"a": 1}
 
 
-def test_a_secret_is_wrapped_once() -> None:
-    once = as_secret(1)
-    assert is_secret(once)
-    assert as_secret(once) == once
+def test_a_secret_within_a_secret_is_wrapped_once() -> None:
+    nested = wrap_rpc_secret({"a": wrap_rpc_secret(1)})
+    assert unwrap(nested) == {"a": wrap_rpc_secret(1)}
 
 
 @pytest.mark.parametrize(("value", "expected"), [(DEEP, True), (plain(DEEP), False), (None, False)])
