@@ -225,7 +225,7 @@ def _unmount(settings: Settings) -> None:
 def _tidy() -> None:
     """Delete what the shared programs left in the run folder, and the folder if it is empty."""
     shutil.rmtree(_exec_root(), ignore_errors=True)
-    for socket in run_folder().glob("*.sock"):
+    for socket in (*run_folder().glob("*.sock"), *run_folder().glob("*.otel")):
         # A socket of which nobody answers.
         if not accepts(socket):
             socket.unlink(missing_ok=True)

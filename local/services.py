@@ -530,6 +530,8 @@ def _docker(address: str) -> Iterator[docker.DockerClient]:
 
 
 def _wait(settings: Settings, source: Source, client: docker.DockerClient) -> None:
+    if _serve(settings):
+        return
     keeper = _keeper(settings)
     with step("Starting the registry, Azurite and local Azure"):
         if source is Source.PROCESSES:
@@ -542,6 +544,11 @@ def _wait(settings: Settings, source: Source, client: docker.DockerClient) -> No
             )
         keeper.wait(AZURITE, lambda: _azurite_answers(settings), timeout_s=_START_S)
         keeper.wait(AZURE, lambda: _azure_answers(settings), timeout_s=_START_S)
+
+
+def _serve(settings: Settings) -> bool:
+    answers = (_registry_answers, _azurite_answers, _azure_answers)
+    return running(settings) and all(each(settings) for each in answers)
 
 
 def _registry_answers(settings: Settings) -> bool:

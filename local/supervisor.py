@@ -249,7 +249,7 @@ class Supervisor:
 
     def _failure(self, program: str, what: str) -> str:
         log = self.log(program)
-        last = _last_words(log)
+        last = last_words(log)
         return (
             f"{program} {what}: {last} (log: {log})" if last else f"{program} {what} (log: {log})"
         )
@@ -261,7 +261,8 @@ def _section(name: str, options: Mapping[str, Any]) -> str:
     return "\n".join([f"[{name}]", *lines, ""])
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
+    """The line of a log that tells best why its program ended; empty without a log."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.path.getsize(log) - _TAIL_BYTES))  # noqa: PTH202

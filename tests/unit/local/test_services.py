@@ -208,3 +208,21 @@ def test_a_stack_that_does_not_exist_is_stopped_without_a_word(
     services.stop(settings)
     services.stop(settings)
     assert not services.exists(settings)
+
+
+def test_the_engine_goes_with_the_last_stack(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, halted: list[str]
+) -> None:
+    monkeypatch.setattr(services, "reachable", lambda _: True)
+    monkeypatch.setattr(engine, "find", lambda _: None)
+    monkeypatch.setattr(engine, "is_own", lambda _: True)
+    deleted: list[str] = []
+    monkeypatch.setattr(engine, "delete", lambda settings: deleted.append(settings.name))
+    other = Settings(name="other", port_base=24000)
+    for each in (settings, other):
+        services._decide(each, client())
+    services.stop(settings)
+    assert deleted == []
+    services.stop(other)
+    assert deleted == ["other"]
+    assert halted == ["test", "other"]

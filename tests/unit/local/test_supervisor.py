@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from supervisor.options import ServerOptions
 
 from local.console import SetupError
-from local.supervisor import Program, Supervisor
+from local.supervisor import Program, Supervisor, last_words
 
 
 @pytest.fixture
@@ -78,3 +80,34 @@ def test_a_program_that_does_not_answer_in_time_is_named(
     supervisor.wait("web", lambda: True, timeout_s=1)
     with pytest.raises(SetupError, match=r"^web did not answer within 0 s \(log: .+web\.log\)$"):
         supervisor.wait("web", lambda: False, timeout_s=0)
+
+
+def test_programs_that_outlived_their_supervisord_are_ended(supervisor: Supervisor) -> None:
+    def orphan(address: str) -> subprocess.Popen[bytes]:
+        script = "import time; print('ready', flush=True); time.sleep(60)"
+        process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            env={"SUPERVISOR_SERVER_URL": address},
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout
+        process.stdout.readline()
+        process.stdout.close()
+        return process
+
+    ours, another = orphan(f"unix://{supervisor.socket}"), orphan("unix:///another.sock")
+    try:
+        supervisor.sweep()
+        ours.wait(10)
+        assert another.poll() is None
+    finally:
+        for process in (ours, another):
+            process.kill()
+            process.wait()
+
+
+def test_a_stack_trace_is_not_the_reason(supervisor: Supervisor) -> None:
+    log = supervisor.log("web")
+    log.write_text("starting\npanic: the store is locked\n  at runtime.go:12\n")
+    assert last_words(log) == "panic: the store is locked"
+    assert last_words(log.with_name("none.log")) == ""
