@@ -206,12 +206,12 @@ def test_an_unknown_job_is_one_sentence(deployed: Deployed) -> None:
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 17001)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
 def test_a_taken_port_is_one_sentence_and_nothing_is_left(clone: Clone, taken_port: int) -> None:
-    other = {"LOCAL_STACK": "other", "LOCAL_PORT_BASE": "17000"}
+    other = {"LOCAL_STACK": "other", "LOCAL_PORT_BASE": str(taken_port - 1)}
     result = clone.run("up", environment=other)
     assert result.code == 1
     (error,) = [line for line in result.output.splitlines() if line.startswith("error:")]
