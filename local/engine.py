@@ -33,7 +33,8 @@ _STOP_S = 60
 _SYSTEMD = Path("/run/systemd/system")
 """Exists where systemd is in charge; installing Debian's docker.io starts it there."""
 
-_DEFAULT_HOST = "unix:///var/run/docker.sock"
+_UNIX = "unix://"
+_DEFAULT_HOST = f"{_UNIX}/var/run/docker.sock"
 
 
 def supervisor(settings: Settings) -> Supervisor:
@@ -45,7 +46,7 @@ def supervisor(settings: Settings) -> Supervisor:
 
 def own_host() -> str:
     """Address of the engine that is started here."""
-    return f"unix://{run_folder() / 'docker.sock'}"
+    return f"{_UNIX}{run_folder() / 'docker.sock'}"
 
 
 def find(settings: Settings) -> str | None:
@@ -148,6 +149,9 @@ def _context() -> list[str]:
 
 
 def _answers(address: str) -> bool:
+    # Docker's own client leaves the socket open that it could not connect.
+    if address.startswith(_UNIX) and not accepts(Path(address.removeprefix(_UNIX))):
+        return False
     try:
         client = docker.DockerClient(base_url=address, timeout=_ANSWER_S)
     except DockerException:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,14 @@ def test_a_docker_that_cannot_be_started_leaves_nothing(
     with pytest.raises(SetupError, match="does not start"):
         engine.ensure(settings)
     assert not engine.is_own(settings)
+
+
+def test_a_socket_that_nobody_listens_on_is_not_left_open(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'nobody.sock'}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        assert engine.find(settings) is None
+        gc.collect()
+    assert not caught
