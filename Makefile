@@ -6,7 +6,7 @@ PYTHON_IN_VENV := .venv/bin/python
 CODE := infra extractor scheduler local tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up status logs run preview down test lint unit integration format
+.PHONY: help setup up status logs run preview down test lint unit integration format schema
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ integration: setup ## Run the integration tests on a local stack of their own
 format: setup ## Format the code and sort its imports
 	@$(PYTHON_IN_VENV) -m ruff format $(CODE)
 	@$(PYTHON_IN_VENV) -m ruff check --fix $(CODE)
+
+schema: setup ## Write Pulumi.schema.json, by which editors check Pulumi.*.yaml
+	@$(PYTHON_IN_VENV) -m infra.schema
 
 setup: ## Make the Python environment; the commands above do so by themselves
 	@local/setup.sh

@@ -17,6 +17,7 @@ from uuid import UUID
 import pulumi
 import pydantic
 from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
 
 from infra import naming
 from infra.sentences import sentence
@@ -115,7 +116,53 @@ def _address(text: str) -> str:
     return text
 
 
-EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+def _in_schema(pattern: str, rule: str, but_not: Iterable[str] = ()) -> Any:
+    """A rule for names as editors check it; see :mod:`infra.schema`."""
+    extra: JsonDict = {"pattern": pattern, "patternErrorMessage": f"allowed is {rule}"}
+    if reserved := sorted(but_not):
+        extra["not"] = {"enum": [*reserved]}
+    return Field(json_schema_extra=extra)
+
+
+EnvironmentName = Annotated[
+    str,
+    AfterValidator(_environment_name),
+    _in_schema(
+        naming.ENVIRONMENT_NAME_PATTERN,
+        f"a name of {naming.ENVIRONMENT_NAME_RULE}",
+        RESERVED_ENVIRONMENT,
+    ),
+]
+ExtractorName = Annotated[
+    str,
+    AfterValidator(_extractor_name),
+    _in_schema(naming.CONTAINER_GROUP_PATTERN, naming.CONTAINER_GROUP_RULE, _RESERVED_FOLDERS),
+]
+FileSystemName = Annotated[
+    str,
+    AfterValidator(_file_system),
+    _in_schema(naming.FILE_SYSTEM_PATTERN, naming.FILE_SYSTEM_RULE),
+]
+SecretName = Annotated[
+    str,
+    AfterValidator(_secret_name),
+    _in_schema(naming.VAULT_ENTRY_PATTERN, naming.VAULT_ENTRY_RULE),
+]
+AddressSpace = Annotated[
+    str,
+    AfterValidator(_address_space),
+    _in_schema(
+        rf"^\d{{1,3}}(\.\d{{1,3}}){{3}}/([89]|1\d|2[0-{SMALLEST_NETWORK % 10}])$",
+        f"a range of private IPv4 addresses of at least /{SMALLEST_NETWORK}",
+    ),
+]
+Address = Annotated[
+    str,
+    AfterValidator(_address),
+    _in_schema(
+        r"^\d{1,3}(\.\d{1,3}){3}(/\d{1,2})?$", "an IPv4 address or range such as 203.0.113.7"
+    ),
+]
 
 
 class ExtractorConfig(JobOptions):
@@ -133,9 +180,7 @@ class ExtractorConfig(JobOptions):
     cpu: Annotated[float, Field(ge=MIN_CPU, le=MAX_CPU)] = 1.0
     memory: Annotated[float, Field(ge=MIN_MEMORY_GB, le=MAX_MEMORY_GB, multiple_of=0.1)] = 1.5
     environment: Mapping[EnvironmentName, str] = Field(default_factory=dict)
-    secrets: Mapping[EnvironmentName, Annotated[str, AfterValidator(_secret_name)]] = Field(
-        default_factory=dict
-    )
+    secrets: Mapping[EnvironmentName, SecretName] = Field(default_factory=dict)
 
     def declaration(self, name: str) -> JobDeclaration:
         """What the scheduler is told of the job; its container group is called like the job."""
@@ -206,7 +251,7 @@ class LakeConfig(Declaration):
         locked: whether the lake is locked against deletion, even by its owner.
     """
 
-    file_system: Annotated[str, AfterValidator(_file_system)] = "raw"
+    file_system: FileSystemName = "raw"
     soft_delete_days: Annotated[int, Field(ge=1, le=365)] = 7
     cool_after_days: Annotated[int, Field(ge=0, le=99999)] | None = None
     locked: bool = False
@@ -252,8 +297,8 @@ class NetworkConfig(Declaration):
     """
 
     isolated: bool = False
-    address_space: Annotated[str, AfterValidator(_address_space)] = "10.90.0.0/22"
-    deployer_addresses: Sequence[Annotated[str, AfterValidator(_address)]] = ()
+    address_space: AddressSpace = "10.90.0.0/22"
+    deployer_addresses: Sequence[Address] = ()
 
 
 class StackConfig(Declaration):
@@ -269,7 +314,7 @@ class StackConfig(Declaration):
         tags: put on every resource that takes tags, beside the project's and the stack's name.
     """
 
-    extractors: dict[Annotated[str, AfterValidator(_extractor_name)], ExtractorConfig]
+    extractors: dict[ExtractorName, ExtractorConfig]
     base_image: Annotated[str, Field(min_length=1)] = "python:3.11-slim"
     lake: LakeConfig = LakeConfig()
     monitoring: MonitoringConfig = MonitoringConfig()

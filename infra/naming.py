@@ -27,30 +27,36 @@ VAULT_ENTRY_RULE = "1 to 127 letters, digits and hyphens"
 
 ENVIRONMENT_NAME_RULE = "letters, digits and underscores, not beginning with a digit"
 
-_HYPHENATED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET = re.compile(r"[A-Za-z0-9-]{1,127}")
-_FILE_SYSTEM_LENGTHS = range(3, 64)
+CONTAINER_GROUP_PATTERN = rf"^(?=.{{1,{CONTAINER_GROUP_MAX}}}$)[a-z0-9]+(-[a-z0-9]+)*$"
+ENVIRONMENT_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+FILE_SYSTEM_PATTERN = r"^(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*$"
+VAULT_ENTRY_PATTERN = r"^[A-Za-z0-9-]{1,127}$"
+"""The rules as regular expressions that Python and JSON Schema read alike."""
 
 
 def is_container_group_name(name: str) -> bool:
     """Whether Azure Container Instances accepts the name, for a group and for a container."""
-    return len(name) <= CONTAINER_GROUP_MAX and bool(_HYPHENATED.fullmatch(name))
+    return _matches(CONTAINER_GROUP_PATTERN, name)
 
 
 def is_file_system_name(name: str) -> bool:
     """Whether Azure Storage accepts the name for a blob container, which a file system is."""
-    return len(name) in _FILE_SYSTEM_LENGTHS and bool(_HYPHENATED.fullmatch(name))
+    return _matches(FILE_SYSTEM_PATTERN, name)
 
 
 def is_secret_name(name: str) -> bool:
     """Whether Azure Key Vault accepts the name for a secret."""
-    return bool(_SECRET.fullmatch(name))
+    return _matches(VAULT_ENTRY_PATTERN, name)
 
 
 def is_environment_name(name: str) -> bool:
     """Whether a container accepts the name for an environment variable."""
-    return bool(_ENVIRONMENT_NAME.fullmatch(name))
+    return _matches(ENVIRONMENT_NAME_PATTERN, name)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    # In Python alone, "$" also matches before a line feed at the end.
+    return not name.endswith("\n") and bool(re.match(pattern, name))
 
 
 def resource_group(project: str, stack: str) -> str:

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 SETTING_PREFIX = "JOB__"
 """Each declared job is one environment variable of the scheduler: ``JOB__0``, ``JOB__1`` …"""
@@ -82,7 +83,19 @@ def _positive(duration: timedelta) -> timedelta:
     return duration
 
 
-PositiveDuration = Annotated[timedelta, AfterValidator(_positive)]
+# What the JSON Schema says for editors, which can't run the functions above.
+_NOT_ZERO: JsonDict = {"not": {"pattern": "^[^1-9]*$"}}
+_CRON: JsonDict = {
+    "pattern": r"^\s*[0-9A-Za-z*,/#?-]+(\s+[0-9A-Za-z*,/#?-]+){4}\s*$",
+    "patternErrorMessage": "allowed is a cron expression of five fields such as '0 6 * * *'",
+}
+_TIME_ZONE: JsonDict = {"format": "time-zone"}
+
+PositiveDuration = Annotated[
+    timedelta, AfterValidator(_positive), Field(json_schema_extra=_NOT_ZERO)
+]
+CronExpression = Annotated[str, AfterValidator(_five_fields), Field(json_schema_extra=_CRON)]
+TimeZone = Annotated[str, AfterValidator(_known_zone), Field(json_schema_extra=_TIME_ZONE)]
 
 
 class Declaration(BaseModel):
@@ -113,8 +126,8 @@ class JobOptions(Declaration):
             pausing belongs to operators.
     """
 
-    schedule: Annotated[str, AfterValidator(_five_fields)]
-    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    schedule: CronExpression
+    time_zone: TimeZone = "UTC"
     start: AwareDatetime
     lag: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(0)
     max_window: PositiveDuration | None = None
