@@ -20,8 +20,8 @@ from pydantic import AfterValidator, Field
 from pydantic.config import JsonDict
 
 from infra import naming
-from infra.sentences import sentence
 from scheduler.declaration import Declaration, JobDeclaration, JobOptions
+from scheduler.sentences import sentence
 
 NAMESPACE = "pipelines"
 """Prefix of the configuration's keys, and the project's name."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pulumi
 from pulumi_azure_native import authorization, containerinstance
 
-from extractor.runtime.records import lake_folders
+from extractor.runtime.records import JOBS_TABLE, RUNS_TABLE, lake_folders
 from infra import naming
 from infra.config import EXTRACTORS_FOLDER, ExtractorConfig
 from infra.containers import ContainerGroupProps, container_group
@@ -121,8 +121,8 @@ def _secrets(props: ExtractorProps) -> dict[str, pulumi.Input[str]]:
 
 def _identity(name: str, props: ExtractorProps) -> IdentityProps:
     tables = {
-        f"table-{table}": Grant(BuiltInRole.TABLE_DATA_CONTRIBUTOR, table_id)
-        for table, table_id in props.tables.table_ids.items()
+        f"table-{table}": Grant(BuiltInRole.TABLE_DATA_CONTRIBUTOR, props.tables.table_ids[table])
+        for table in (JOBS_TABLE, RUNS_TABLE)
     }
     secrets = {
         f"secret-{secret}": Grant(BuiltInRole.KEY_VAULT_SECRETS_USER, props.vault.secret_id(secret))

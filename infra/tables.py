@@ -1,4 +1,4 @@
-"""The tables of jobs and runs.
+"""The tables of jobs, of runs and of what operators did.
 
 They have an account of their own: the Functions host, which keeps its leases in the same account,
 does not support one with a hierarchical namespace
@@ -16,6 +16,7 @@ from extractor.runtime.records import JOBS_TABLE, RUNS_TABLE
 from infra.network import Network, PrivateService
 from infra.stack import StackProps
 from infra.storage import storage_account
+from scheduler.audit import AUDIT_TABLE
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class TablesProps:
 
 
 class Tables(pulumi.ComponentResource):
-    """The tables ``jobs`` and ``runs``.
+    """The tables ``jobs``, ``runs`` and ``audit``.
 
     Attributes:
         endpoint: address of the table service.
@@ -62,7 +63,7 @@ class Tables(pulumi.ComponentResource):
                 table_name=table,
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            for table in (JOBS_TABLE, RUNS_TABLE)
+            for table in (JOBS_TABLE, RUNS_TABLE, AUDIT_TABLE)
         }
         self.account_name: pulumi.Output[str] = account.name
         self.account_id: pulumi.Output[str] = account.id

@@ -19,6 +19,7 @@ _STYLES = {
     RunStatus.FAILED: "bold red",
     RunStatus.TIMED_OUT: "bold red",
     RunStatus.ABANDONED: "bold red",
+    RunStatus.CANCELLED: "yellow",
     RunStatus.SKIPPED: "yellow",
     RunStatus.RUNNING: "cyan",
     RunStatus.STARTING: "cyan",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from extractor.runtime.records import Run, RunStatus, run_row_key
 from scheduler.declaration import CatchUp, JobDeclaration, Overlap
-from scheduler.job import Job, fingerprint, run_to_json
+from scheduler.job import Job, fingerprint, run_from_json, run_to_json
 from scheduler.ports import GroupState
 
 MISFIRE_GRACE = timedelta(minutes=5)
@@ -246,9 +246,14 @@ def closed(job: Job, run: Run, now: datetime) -> Job:
             run.ended_at if run.status is RunStatus.SUCCEEDED else job.last_success_at
         ),
     )
-    if run.status not in RETRIED or run.attempt >= job.options.max_attempts:
+    if _cancelled(job) or run.status not in RETRIED or run.attempt >= job.options.max_attempts:
         return ended
     return with_run(ended, _retry(ended, run, now))
+
+
+def _cancelled(job: Job) -> bool:
+    """Whether an operator has ended its run, whatever the extractor still said of it."""
+    return job.closing is not None and run_from_json(job.closing).status is RunStatus.CANCELLED
 
 
 def _retry(job: Job, run: Run, now: datetime) -> Run:

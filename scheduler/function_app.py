@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import azure.functions as func
 
+from scheduler import api
 from scheduler.declaration import declarations_from_environment
+from scheduler.principal import caller
 from scheduler.settings import Settings
 from scheduler.tick import Scheduler
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 """Keys would be shared secrets; App Service itself asks every caller but the health check for a
-token of Microsoft Entra ID."""
+token of Microsoft Entra ID, and every function but the health check does so once more."""
+
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @functools.cache
@@ -30,7 +35,29 @@ def tick(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the name binds the
 
 
 @app.route(route="health", methods=["GET"])
-def health(_: func.HttpRequest) -> func.HttpResponse:
+def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - binds the trigger
     """Whether the tables answer."""
     _scheduler().store.jobs()
     return func.HttpResponse("ok\n")
+
+
+def _served(endpoint: api.Endpoint) -> Callable[[func.HttpRequest], func.HttpResponse]:
+    def serve(request: func.HttpRequest) -> func.HttpResponse:
+        asked = api.Request(
+            caller=caller(request.headers, os.environ),
+            content_type=request.headers.get("content-type", ""),
+            route=request.route_params,
+            query=request.params,
+            body=request.get_body(),
+        )
+        answer = api.respond(endpoint, _scheduler().store, asked, datetime.now(UTC))
+        return func.HttpResponse(
+            answer.body, status_code=answer.status, headers=_HEADERS, mimetype="application/json"
+        )
+
+    return serve
+
+
+for _endpoint in api.ENDPOINTS:
+    _route = app.route(_endpoint.route, methods=[_endpoint.method], trigger_arg_name="request")
+    app.function_name(_endpoint.name)(_route(_served(_endpoint)))

@@ -50,6 +50,8 @@ class Job:
         run_requested_by: who.
         override_schedule: cron expression that an operator has set; a changed declaration ends it.
         override_time_zone: the time zone of that.
+        pending_audit: JSON of what operators did and the table ``audit`` does not tell yet, see
+            :mod:`scheduler.audit`.
         commit_run_id: the run that last moved the watermark.
         commit_rows: rows that it loaded.
         commit_bytes: their size.
@@ -79,6 +81,7 @@ class Job:
     run_requested_by: str | None = None
     override_schedule: str | None = None
     override_time_zone: str | None = None
+    pending_audit: str | None = None
     commit_run_id: str | None = None
     commit_rows: int | None = None
     commit_bytes: int | None = None

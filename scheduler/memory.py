@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import count
 
 from extractor.runtime.records import Run
+from scheduler.audit import AuditEntry
 from scheduler.job import Job
 from scheduler.ports import ConflictError, Store
 
@@ -17,6 +18,7 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._runs: dict[tuple[str, str], Run] = {}
+        self._audit: dict[tuple[str, str], AuditEntry] = {}
         self._versions = count(1)
 
     def jobs(self) -> Sequence[Job]:
@@ -39,10 +41,9 @@ class MemoryStore(Store):
     def run(self, job: str, row_key: str) -> Run | None:
         return self._runs.get((job, row_key))
 
-    def runs(self, job: str) -> Sequence[Run]:
-        """The runs of a job, newest first."""
-        keys = sorted(key for key in self._runs if key[0] == job)
-        return [self._runs[key] for key in keys]
+    def runs(self, job: str, *, after: str = "", limit: int | None = None) -> Sequence[Run]:
+        keys = sorted(key for key in self._runs if key[0] == job and key[1] > after)
+        return [self._runs[key] for key in keys[:limit]]
 
     def create_run(self, run: Run) -> Run:
         return self._runs.get((run.job, run.row_key)) or self._put_run(run)
@@ -52,6 +53,13 @@ class MemoryStore(Store):
         if present is None or present.etag != run.etag:
             raise ConflictError(f"The row {run.row_key} was written meanwhile.")
         return self._put_run(run)
+
+    def append_audit(self, entry: AuditEntry) -> None:
+        self._audit.setdefault((entry.job, entry.row_key), entry)
+
+    def audit(self, job: str, *, after: str = "", limit: int | None = None) -> Sequence[AuditEntry]:
+        keys = sorted(key for key in self._audit if key[0] == job and key[1] > after)
+        return [self._audit[key] for key in keys[:limit]]
 
     def _put_job(self, job: Job) -> Job:
         self._jobs[job.name] = replace(job, etag=str(next(self._versions)))

@@ -2,64 +2,80 @@
 
 The scheduler acts on it at its next tick. A deployment undoes none of it, but for an overridden
 schedule, which ends when the declaration changes.
+
+Each operation takes who asks for it (``by``) and when (``now``, aware), and raises
+:class:`UnknownJobError` or another :class:`OperationError`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import NoReturn
 
-from scheduler.job import Job
+from extractor.runtime.log import facts
+from extractor.runtime.records import Run, RunStatus
+from scheduler import audit, decisions
+from scheduler.job import Job, run_from_json
 from scheduler.ports import ConflictError, Store
 from scheduler.schedule import Schedule
+
+_log = logging.getLogger(__name__)
 
 _ATTEMPTS = 10
 
 
 class OperationError(Exception):
-    """An operator asked for what can't be done; the text is one sentence on why."""
+    """An operator asked for what can't be done now; the text is one sentence on why."""
 
 
-def pause(store: Store, name: str) -> Job:
-    """Start nothing any more; a run that goes on is left alone. Raises OperationError."""
-    return _change(store, name, lambda job: replace(job, paused=True))
+class UnknownJobError(OperationError):
+    """There is no such job."""
 
 
-def resume(store: Store, name: str) -> Job:
-    """Start again what is due, by the job's ``catchUp``. Raises OperationError."""
-    return _change(store, name, lambda job: replace(job, paused=False))
+def pause(store: Store, name: str, *, by: str, now: datetime) -> Job:
+    """Start nothing by itself any more; a run that goes on is left alone."""
+    return _change(store, name, "pause", lambda job: replace(job, paused=True), by=by, now=now)
+
+
+def resume(store: Store, name: str, *, by: str, now: datetime) -> Job:
+    """Start again what is due, by the job's ``catchUp``."""
+    return _change(store, name, "resume", lambda job: replace(job, paused=False), by=by, now=now)
 
 
 def run_now(store: Store, name: str, *, by: str, now: datetime) -> Job:
-    """Ask for a run from the watermark up to now, also of a paused job. Raises OperationError."""
-    return _change(store, name, lambda job: replace(job, run_requested_at=now, run_requested_by=by))
+    """Ask for a run from the watermark up to now, also of a paused job."""
+
+    def change(job: Job) -> Job:
+        if job.retired:
+            raise OperationError(f"{name} is retired: no deployment declares it any more.")
+        return replace(job, run_requested_at=now, run_requested_by=by)
+
+    return _change(store, name, "start", change, by=by, now=now)
 
 
-def set_watermark(store: Store, name: str, watermark: datetime) -> Job:
+def set_watermark(store: Store, name: str, watermark: datetime, *, by: str, now: datetime) -> Job:
     """Load again, or never, from another time on.
 
-    Raises:
-        OperationError: there is no such job, or a run of it is going: it would move the watermark
-            back when it ends.
+    Refused while a run is going: it would move the watermark back when it ends.
     """
 
     def change(job: Job) -> Job:
         if job.active_run:
             raise OperationError(
-                f"{name} is running; pause it and set the watermark when it ended."
+                f"{name} is running; cancel its run, or set the watermark when it has ended."
             )
         return replace(job, watermark=watermark)
 
-    return _change(store, name, change)
+    return _change(store, name, "set watermark", change, by=by, now=now)
 
 
-def override_schedule(store: Store, name: str, schedule: Schedule | None, *, now: datetime) -> Job:
-    """Use another schedule until the declaration changes; ``None`` returns to the declared one.
-
-    Raises:
-        OperationError: there is no such job.
-    """
+def override_schedule(
+    store: Store, name: str, schedule: Schedule | None, *, by: str, now: datetime
+) -> Job:
+    """Use another schedule until the declaration changes; ``None`` returns to the declared one."""
 
     def change(job: Job) -> Job:
         changed = replace(
@@ -69,17 +85,60 @@ def override_schedule(store: Store, name: str, schedule: Schedule | None, *, now
         )
         return replace(changed, scheduled_through=now, next_fire_at=changed.schedule.next_fire(now))
 
-    return _change(store, name, change)
+    return _change(store, name, "set schedule", change, by=by, now=now)
 
 
-def _change(store: Store, name: str, change: Callable[[Job], Job]) -> Job:
+def cancel(store: Store, name: str, *, by: str, now: datetime) -> Job:
+    """End the active run as cancelled, without a retry.
+
+    Its rights to write are gone with this; the next tick stops its container and closes its row. A
+    load that it had committed before counts.
+    """
+
+    def change(job: Job) -> Job:
+        run = _active_run(store, job)
+        verdict = decisions.Verdict(RunStatus.CANCELLED, f"Cancelled by {by}.")
+        return decisions.given_up(job, run, verdict, now)
+
+    return _change(store, name, "cancel", change, by=by, now=now)
+
+
+def unknown(store: Store, name: str) -> NoReturn:
+    """Raise UnknownJobError: there is no job ``name``."""
+    known = ", ".join(each.name for each in store.jobs()) or "none yet"
+    raise UnknownJobError(f'The job is "{name}"; allowed is one of {known}.')
+
+
+def _active_run(store: Store, job: Job) -> Run:
+    """The run that holds the job; its row is written here if a tick has not come to it."""
+    if not job.active_run or not job.pending_run:
+        raise OperationError(f"{job.name} has no run to cancel.")
+    found = store.run(job.name, job.active_run)
+    run = found or store.create_run(run_from_json(job.pending_run))
+    if not run.active:
+        raise OperationError(f"The run {run.run_id} of {job.name} has just ended.")
+    return run
+
+
+def _change(
+    store: Store, name: str, operation: str, change: Callable[[Job], Job], *, by: str, now: datetime
+) -> Job:
+    """Write what an operation makes of the job, and the audit's entry of it, at once."""
     for _ in range(_ATTEMPTS):
-        job = store.job(name)
-        if job is None:
-            known = ", ".join(each.name for each in store.jobs()) or "none yet"
-            raise OperationError(f'The job is "{name}"; allowed is one of {known}.')
+        job = store.job(name) or unknown(store, name)
+        if len(audit.pending(job)) >= audit.MOST_PENDING:
+            raise OperationError(f"The audit of {name} can't be written; try again later.")
+        changed = audit.recorded(job, change(job), operation, by, now)
         try:
-            return store.update_job(change(job))
+            return _audited(store, store.update_job(changed))
         except ConflictError:
             continue
     raise OperationError(f"The row of {name} changed {_ATTEMPTS} times in a row; try again.")
+
+
+def _audited(store: Store, job: Job) -> Job:
+    try:
+        return audit.moved(store, job)
+    except Exception:  # noqa: BLE001 - it is done, and the next tick moves what is left
+        _log.exception("audit not moved %s", facts(job=job.name))
+        return job

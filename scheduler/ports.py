@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from extractor.runtime.records import Run
+from scheduler.audit import AuditEntry
 from scheduler.job import Job
 
 
@@ -27,7 +28,10 @@ class ContainersError(Exception):
 
 
 class Store(ABC):
-    """The tables ``jobs`` and ``runs``; updates are conditional on the version that was read."""
+    """The tables ``jobs``, ``runs`` and ``audit``.
+
+    Updates are conditional on the version that was read.
+    """
 
     @abstractmethod
     def jobs(self) -> Sequence[Job]:
@@ -58,6 +62,16 @@ class Store(ABC):
         """One run; ``None`` where there is none."""
 
     @abstractmethod
+    def runs(self, job: str, *, after: str = "", limit: int | None = None) -> Sequence[Run]:
+        """The runs of a job, newest first.
+
+        Args:
+            job: its name.
+            after: row key of the run before the first one; any key sorts after the empty one.
+            limit: most runs of the answer; ``None``: all.
+        """
+
+    @abstractmethod
     def create_run(self, run: Run) -> Run:
         """Write a new row; one that is there already is returned as it is."""
 
@@ -68,6 +82,14 @@ class Store(ABC):
         Raises:
             ConflictError: the row's version is not ``run.etag``.
         """
+
+    @abstractmethod
+    def append_audit(self, entry: AuditEntry) -> None:
+        """Write a new row; one that is there already is left as it is."""
+
+    @abstractmethod
+    def audit(self, job: str, *, after: str = "", limit: int | None = None) -> Sequence[AuditEntry]:
+        """What was done to a job, newest first; the arguments are those of :meth:`runs`."""
 
 
 @dataclass(frozen=True)

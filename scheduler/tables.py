@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from azure.core import MatchConditions
@@ -17,10 +18,14 @@ from azure.core.exceptions import (
 from azure.data.tables import EdmType, EntityProperty, TableClient, TableServiceClient, UpdateMode
 
 from extractor.runtime.records import JOB_PARTITION, JOBS_TABLE, RUNS_TABLE, Run
+from scheduler.audit import AUDIT_TABLE, AuditEntry
 from scheduler.job import Job
 from scheduler.ports import ConflictError, Store
 
 _log = logging.getLogger(__name__)
+
+_MOST_ROWS = 1000
+"""Of one answer of Table Storage."""
 
 _INT32_MAX = 2**31 - 1
 
@@ -35,6 +40,7 @@ class TableStore(Store):
     def __init__(self, service: TableServiceClient) -> None:
         self._jobs = service.get_table_client(JOBS_TABLE)
         self._runs = service.get_table_client(RUNS_TABLE)
+        self._audit = service.get_table_client(AUDIT_TABLE)
 
     @classmethod
     def connect(cls, endpoint: str, credential: TokenCredential) -> TableStore:
@@ -66,6 +72,9 @@ class TableStore(Store):
         entity = _get(self._runs, job, row_key)
         return None if entity is None else Run.from_entity(entity)
 
+    def runs(self, job: str, *, after: str = "", limit: int | None = None) -> Sequence[Run]:
+        return [Run.from_entity(each) for each in _rows(self._runs, job, after, limit)]
+
     def create_run(self, run: Run) -> Run:
         with contextlib.suppress(ResourceExistsError):
             self._runs.create_entity(_sent(run.to_entity()))
@@ -74,6 +83,13 @@ class TableStore(Store):
     def update_run(self, run: Run) -> Run:
         _replace(self._runs, run.to_entity(), run.etag)
         return self._written_run(run)
+
+    def append_audit(self, entry: AuditEntry) -> None:
+        with contextlib.suppress(ResourceExistsError):
+            self._audit.create_entity(entry.to_entity())
+
+    def audit(self, job: str, *, after: str = "", limit: int | None = None) -> Sequence[AuditEntry]:
+        return [AuditEntry.from_entity(each) for each in _rows(self._audit, job, after, limit)]
 
     # The answer to a write has the new version; the row is read again because Azurite's versions
     # are times, and two writes within a millisecond would go unnoticed.
@@ -97,6 +113,18 @@ def _readable(entity: Mapping[str, Any]) -> Job | None:
     except (KeyError, TypeError, ValueError):
         _log.exception("row of a job can't be read job=%s", entity.get("RowKey"))
         return None
+
+
+def _rows(
+    table: TableClient, partition: str, after: str, limit: int | None
+) -> Iterator[Mapping[str, Any]]:
+    """Rows of a partition behind a key, in the order of their keys."""
+    entities = table.query_entities(
+        "PartitionKey eq @partition and RowKey gt @after",
+        parameters={"partition": partition, "after": after},
+        results_per_page=min(limit or _MOST_ROWS, _MOST_ROWS),
+    )
+    return islice(entities, limit)
 
 
 def _get(table: TableClient, partition: str, row: str) -> Mapping[str, Any] | None:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from extractor.runtime.log import facts
 from extractor.runtime.records import Run, RunStatus
-from scheduler import decisions
+from scheduler import audit, decisions
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job, run_from_json
 from scheduler.ports import BusyError, ConflictError, ContainerGroups, ContainersError, Store
@@ -72,7 +72,8 @@ class Scheduler:
             job = self._write(job, decisions.decided(job, now))
             if job.active_run:
                 self._launch(job, self._active_run(job), now)
-        self._write(job, replace(job, status=_status(job)))
+        job = self._write(job, replace(job, status=_status(job)))
+        audit.moved(self.store, job)
 
     def _reconcile(self, job: Job, declaration: JobDeclaration | None, now: datetime) -> Job:
         if declaration is None:

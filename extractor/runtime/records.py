@@ -39,7 +39,7 @@ def lake_folders(job: str) -> tuple[str, str]:
 
 
 class RunStatus(StrEnum):
-    """What has become of a run. The last five are final: a retry is a run of its own."""
+    """What has become of a run. The last six are final: a retry is a run of its own."""
 
     QUEUED = "queued"
     """Decided, and waiting for its turn to start."""
@@ -55,6 +55,8 @@ class RunStatus(StrEnum):
     """The run was still going at its deadline and was stopped."""
     ABANDONED = "abandoned"
     """The container ended without closing its run: killed, out of memory, or its host lost."""
+    CANCELLED = "cancelled"
+    """An operator ended the run; it is not tried again."""
     SKIPPED = "skipped"
     """The job was due and was not run; ``reason`` says why."""
 

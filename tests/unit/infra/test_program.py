@@ -93,7 +93,7 @@ def test_the_file_system_is_the_configured_one_and_private(config: Config) -> No
 
 def test_the_tables_are_in_the_other_account(config: Config) -> None:
     tables = run_program(config).all("storage:Table")
-    assert {table.inputs["tableName"] for table in tables} == {"jobs", "runs"}
+    assert {table.inputs["tableName"] for table in tables} == {"audit", "jobs", "runs"}
     assert {table.inputs["accountName"] for table in tables} == {"state1a2b3c4d"}
 
 
@@ -295,6 +295,7 @@ def test_the_scheduler_starts_and_stops_groups_and_nothing_else(config: Config) 
         ("7f951dda-4ed3-4680-a7ca-43fe172d538d", "registry1a2b3c4d"),
         ("container-starter", "pipelines-dev"),
         ("3913510d-42f4-4e42-8a64-420c390055eb", "monitoring1a2b3c4d"),
+        ("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "audit"),
         ("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "jobs"),
         ("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "runs"),
         ("b7e6dc6d-f1e8-4753-8033-0f276bb0955b", "state1a2b3c4d"),
@@ -363,6 +364,7 @@ def test_a_function_scheduler_is_always_on_https_only_and_pulls_with_its_identit
     assert site["acrUserManagedIdentityID"] == "client-of-scheduler-identity1a2b3c4d"
     assert site["minTlsVersion"] == "1.2"
     assert site["ftpsState"] == "Disabled"
+    assert "cors" not in site  # no page of another origin may call with its visitor's session
     image = "registry1a2b3c4d.azurecr.io/scheduler@sha256:scheduler-image"
     assert site["linuxFxVersion"] == f"DOCKER|{image}"
 

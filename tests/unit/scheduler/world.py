@@ -9,6 +9,7 @@ from enum import StrEnum, auto
 from typing import Any, TypeVar
 
 from extractor.runtime.records import Run, RunStatus
+from scheduler.audit import AuditEntry
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job
 from scheduler.memory import MemoryStore
@@ -94,6 +95,9 @@ class FaultyStore(MemoryStore):
 
     def update_run(self, run: Run) -> Run:
         return self.faults.pass_through(lambda: MemoryStore.update_run(self, run))
+
+    def append_audit(self, entry: AuditEntry) -> None:
+        self.faults.pass_through(lambda: MemoryStore.append_audit(self, entry))
 
 
 class Container(ContainerGroups):

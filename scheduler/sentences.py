@@ -1,4 +1,4 @@
-"""Mistakes in the configuration as sentences for people, from pydantic's errors."""
+"""Mistakes in configuration and in requests as sentences for people, from pydantic's errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ def sentence(namespace: str, model: type[BaseModel], error: ErrorDetails) -> str
     """One sentence that names the key, its value and what is allowed.
 
     Args:
-        namespace: what stands before the colon of the configuration's keys.
-        model: the model that did not accept the configuration.
+        namespace: what stands before the colon of the configuration's keys; none in a request.
+        model: the model that did not accept the configuration or the request.
         error: one of pydantic's errors.
     """
     location = [part for part in error["loc"] if part != "[key]"]
-    key = f"{namespace}:" + ".".join(str(part) for part in location)
+    prefix = f"{namespace}:" if namespace else ""
+    key = prefix + ".".join(str(part) for part in location)
     if error["type"] == "missing":
         return f"{key} is missing; it is required."
     if error["type"] == "extra_forbidden":
@@ -77,7 +78,7 @@ def _known_keys(model: type[BaseModel], location: list[int | str]) -> str:
     )
     nearest = difflib.get_close_matches(str(location[-1]), known, n=1)
     suggestion = f'did you mean "{nearest[0]}"? Allowed' if nearest else "allowed"
-    return f"{suggestion} are {', '.join(known)}"
+    return f"{suggestion} are {', '.join(known) or 'none'}"
 
 
 def _owner(model: type[BaseModel], location: list[int | str]) -> type[BaseModel]:

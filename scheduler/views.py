@@ -1,0 +1,141 @@
+"""Jobs and runs as operators see them: without claim tokens, fences and other inner workings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from extractor.runtime.records import Run, RunStatus
+from scheduler.job import Job
+
+
+class View(BaseModel):
+    """Base of answers: their keys are camelCase."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class LastRun(View):
+    """How the last run that ended did."""
+
+    id: str
+    status: RunStatus | None
+    at: datetime | None
+
+
+class JobView(View):
+    """A job.
+
+    Args:
+        name: of the job.
+        status: ``idle``, ``running``, ``paused`` or ``retired``, as of the last tick.
+        reason: why it does not run although something asked for it, if so.
+        paused: it starts nothing by itself.
+        watermark: everything before it is in the lake.
+        schedule: cron expression that is in force.
+        time_zone: of the schedule.
+        schedule_overridden: an operator has set the schedule.
+        next_run_at: the next fire time.
+        active_run: id of the run that is going, or waits for its next attempt.
+        start_requested_by: who asked for a run that has not begun.
+        last_run: see :class:`LastRun`.
+        last_success_at: when a run last succeeded.
+    """
+
+    name: str
+    status: str
+    reason: str | None
+    paused: bool
+    watermark: datetime
+    schedule: str
+    time_zone: str
+    schedule_overridden: bool
+    next_run_at: datetime | None
+    active_run: str | None
+    start_requested_by: str | None
+    last_run: LastRun | None
+    last_success_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """What there is to see of a job's row."""
+        last = job.last_run_id
+        return cls(
+            name=job.name,
+            status=job.status,
+            reason=job.reason,
+            paused=job.paused,
+            watermark=job.watermark,
+            schedule=job.expression,
+            time_zone=job.time_zone,
+            schedule_overridden=job.override_schedule is not None,
+            next_run_at=job.next_fire_at,
+            active_run=job.active_run.partition("-")[2] if job.active_run else None,
+            start_requested_by=job.run_requested_by,
+            last_run=LastRun(id=last, status=job.last_status, at=job.last_run_at) if last else None,
+            last_success_at=job.last_success_at,
+        )
+
+
+class Span(View):
+    """From ``start`` on, up to and without ``end``."""
+
+    start: datetime
+    end: datetime
+
+
+class RunView(View):
+    """A run; see :class:`~extractor.runtime.records.Run` for what is in it."""
+
+    id: str
+    status: RunStatus
+    trigger: str
+    attempt: int
+    window: Span
+    reason: str | None
+    error: str | None
+    created_at: datetime
+    not_before: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    duration_seconds: float | None
+    rows: int | None
+    bytes: int | None
+    image_digest: str | None
+    lake_path: str | None
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """What there is to see of a run's row."""
+        return cls(
+            id=run.run_id,
+            status=run.status,
+            trigger=run.trigger,
+            attempt=run.attempt,
+            window=Span(start=run.window_from, end=run.window_to),
+            reason=run.reason,
+            error=run.error,
+            created_at=run.created_at,
+            not_before=run.not_before,
+            started_at=run.started_at,
+            ended_at=run.ended_at,
+            duration_seconds=run.duration_s,
+            rows=run.rows,
+            bytes=run.bytes,
+            image_digest=run.image_digest,
+            lake_path=run.lake_path,
+        )
+
+
+class AuditView(View):
+    """What an operator did; ``before`` and ``after`` have what it changed of a :class:`JobView`."""
+
+    at: datetime
+    by: str
+    operation: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
