@@ -95,6 +95,11 @@ class Settings:
         """This machine's trusted authorities and the local one, in PEM."""
         return self.certificates / "bundle.pem"
 
+    @property
+    def secrets(self) -> Path:
+        """Values of the key vault's secrets, which a developer writes; it outlives the stack."""
+        return SHARED / "secrets" / f"{self.name}.yaml"
+
     # Shared by all local stacks.
     @property
     def tools(self) -> Path:

@@ -1,4 +1,4 @@
-"""The tables and the lake on Azure, through Azure's own clients and with a managed identity."""
+"""Tables, lake and key vault on Azure, through Azure's own clients and a managed identity."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
+    AzureError,
     ClientAuthenticationError,
     HttpResponseError,
     ResourceModifiedError,
@@ -18,10 +19,12 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import EdmType, TableClient, TableServiceClient, UpdateMode
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
+from azure.keyvault.secrets import SecretClient
 from azure.storage.filedatalake import FileSystemClient
 
 from extractor.runtime.ports import ConflictError, JobRow, Lake, PathExistsError, RunStore
 from extractor.runtime.records import JOB_PARTITION, JOBS_TABLE, RUNS_TABLE, Run, entity_etag
+from extractor.runtime.secrets import SecretError
 from extractor.runtime.settings import RuntimeSettings
 
 CHUNK_BYTES = 64 * 1024 * 1024
@@ -29,11 +32,16 @@ CHUNK_BYTES = 64 * 1024 * 1024
 
 _CHUNKS_AT_ONCE = 4
 
+_SECRETS_ROLE = "Key Vault Secrets User"
+_VAULT_TIMEOUT_S = 20
+
 _CONFLICT = 409
 _FORBIDDEN = 403
 
 _ACCESS_PAUSES_S = (1, 2, 4, 8, 16)
 """A new identity's first tokens may be refused, and a role takes its time to reach the account."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -59,25 +67,73 @@ def connect(settings: RuntimeSettings) -> Iterator[tuple[RunStore, Lake]]:
         yield store, AzureLake(file_system)
 
 
-def wait_for_access(probe: Callable[[], object]) -> None:
-    """Call ``probe`` until access is granted, for half a minute at most.
+def read_secrets(settings: RuntimeSettings) -> dict[str, str]:
+    """The extractor's secrets, by the names under which it asks for them; none without a vault.
+
+    Raises:
+        SecretError: names the first one that cannot be read, its vault and what is missing.
+    """
+    if settings.key_vault_url is None or not settings.secrets:
+        return {}
+    with (
+        _credential(settings.azure_client_id) as credential,
+        SecretClient(
+            str(settings.key_vault_url),
+            credential,
+            connection_timeout=_VAULT_TIMEOUT_S,
+            read_timeout=_VAULT_TIMEOUT_S,
+        ) as vault,
+    ):
+        identity = settings.azure_client_id or "of this process"
+        return {name: _secret(vault, secret, identity) for name, secret in settings.secrets.items()}
+
+
+def _secret(vault: SecretClient, name: str, identity: str) -> str:
+    place = f"the key vault {vault.vault_url}"
+    try:
+        return wait_for_access(lambda: vault.get_secret(name)).value or ""
+    except ResourceNotFoundError as error:
+        raise SecretError(
+            f"The secret {name} is not in {place}; put its value there: {_detail(error)}."
+        ) from error
+    except AzureError as error:
+        if _is_refusal(error):
+            raise SecretError(
+                f"The secret {name} in {place} is refused to the identity {identity}; it needs the "
+                f"role {_SECRETS_ROLE} on it, and the vault must let this network in: "
+                f"{_detail(error)}."
+            ) from error
+        raise SecretError(
+            f"The secret {name} cannot be read from {place}: {_detail(error)}."
+        ) from error
+
+
+def _detail(error: AzureError) -> str:
+    """The first line of what the service said."""
+    return next(iter(str(error.message).splitlines()), "").strip().rstrip(".")
+
+
+def wait_for_access(probe: Callable[[], T]) -> T:
+    """Call ``probe`` until access is granted, for half a minute at most, and return its result.
 
     Raises:
         azure.core.exceptions.AzureError: ``probe``'s, when access is still refused, or another one.
     """
     for pause in _ACCESS_PAUSES_S:
         try:
-            probe()
+            return probe()
         except HttpResponseError as error:
-            if not (
-                isinstance(error, ClientAuthenticationError) or error.status_code == _FORBIDDEN
-            ):
+            if not _is_refusal(error):
                 raise
             logger.info("access refused, trying again in %d s", pause)
             time.sleep(pause)
-        else:
-            return
-    probe()
+    return probe()
+
+
+def _is_refusal(error: AzureError) -> bool:
+    return isinstance(error, ClientAuthenticationError) or (
+        isinstance(error, HttpResponseError) and error.status_code == _FORBIDDEN
+    )
 
 
 def _credential(client_id: str | None) -> ManagedIdentityCredential | DefaultAzureCredential:

@@ -7,6 +7,8 @@ import logging
 import sys
 import time
 
+from extractor.runtime import secrets
+
 
 def configure() -> None:
     """Send this process's log to stdout, which is where a container's log is read from."""
@@ -22,12 +24,15 @@ def _utc(seconds: float | None = None) -> time.struct_time:
 
 
 class _OneLine(logging.Formatter):
-    """A record on one line, a traceback included, so that no record is cut in two."""
+    """A record on one line, a traceback included, so that no record is cut in two.
+
+    Secrets are masked here, where the text is complete: with its arguments and its traceback.
+    """
 
     converter = staticmethod(_utc)
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace("\r", "").replace("\n", "\\n")
+        return secrets.mask(super().format(record)).replace("\r", "").replace("\n", "\\n")
 
 
 def facts(**values: object) -> str:

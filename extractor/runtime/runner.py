@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from extractor.runtime import azure, log
+from extractor.runtime import azure, log, secrets
 from extractor.runtime.claim import Claim, FenceLostError, Outcome, take
 from extractor.runtime.heartbeat import INTERVAL_S, Heartbeat
 from extractor.runtime.load import Load
@@ -18,6 +18,7 @@ from extractor.runtime.log import facts
 from extractor.runtime.parts import BUFFER_BYTES
 from extractor.runtime.ports import Lake, RunStore
 from extractor.runtime.records import RunStatus
+from extractor.runtime.secrets import SecretError
 from extractor.runtime.settings import RuntimeSettings, SettingError
 from extractor.runtime.termination import StoppedError, Termination
 from extractor.runtime.window import Window
@@ -61,7 +62,7 @@ def run(extract: Extract, environment: Mapping[str, str] = os.environ) -> int:
         settings = RuntimeSettings.read(environment)
         with termination.handled(), azure.connect(settings) as (store, lake):
             return run_job(
-                extract,
+                _with_secrets(extract, settings),
                 job=settings.job_name,
                 image_digest=settings.image_digest,
                 store=store,
@@ -74,6 +75,16 @@ def run(extract: Extract, environment: Mapping[str, str] = os.environ) -> int:
     except Exception:
         logger.exception("no run begun")
         return EXIT_FAILED
+
+
+def _with_secrets(extract: Extract, settings: RuntimeSettings) -> Extract:
+    """The extractor, which finds its secrets read: within a run, and so not after a deployment."""
+
+    def extract_with_secrets(window: Window) -> Iterable[Rows]:
+        secrets.hold(azure.read_secrets(settings))
+        return extract(window)
+
+    return extract_with_secrets
 
 
 def run_job(
@@ -119,8 +130,10 @@ def _load_and_close(
         return _failed(load, Outcome(RunStatus.FAILED, reason="The container was stopped."))
     except SettingError as error:
         reason = "An environment variable is missing or wrong."
-        _failed(load, Outcome(RunStatus.FAILED, reason=reason, error=str(error)))
+        _failed(load, Outcome(RunStatus.FAILED, reason=reason, error=secrets.mask(str(error))))
         return EXIT_SETTINGS
+    except SecretError as error:
+        return _failed(load, Outcome(RunStatus.FAILED, reason=str(error)))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - _failed logs it
         reason = f"The extractor raised {type(error).__name__}."
         outcome = Outcome(RunStatus.FAILED, reason=reason, error=_last_line(error))
@@ -206,6 +219,6 @@ def _discard(load: Load) -> None:
 
 
 def _last_line(error: BaseException) -> str:
-    """Type and message of an exception, on one line."""
-    text = " ".join("".join(traceback.format_exception_only(error)).split())
-    return text[:_ERROR_CHARACTERS]
+    """Type and message of an exception, on one line and with secrets masked."""
+    text = secrets.mask("".join(traceback.format_exception_only(error)))
+    return " ".join(text.split())[:_ERROR_CHARACTERS]

@@ -6,8 +6,18 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, UrlConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    Json,
+    SecretStr,
+    UrlConstraints,
+    ValidationError,
+)
 from pydantic_core import Url
+
+from extractor.runtime import secrets
 
 _SHOWN_CHARACTERS = 100
 
@@ -22,19 +32,27 @@ class SettingError(ValueError):
 class Settings(BaseModel):
     """Base of an extractor's settings: the field ``stations`` is the variable ``STATIONS``.
 
+    A name under ``secrets`` in the stack's configuration is read in the same way, from the key
+    vault in place of the environment. Declare such a field as ``SecretStr``, which is never shown.
+
     Give each field a ``description`` that completes "it must be …": it is what a person reads when
-    the variable is wrong. A field of type ``SecretStr`` is never shown.
+    the variable is wrong.
     """
 
     model_config = ConfigDict(frozen=True, alias_generator=str.upper, extra="ignore")
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
+    def read(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Read and check all fields. An empty variable counts as one that is not set.
+
+        Args:
+            environment: in place of the process's own and the run's secrets.
 
         Raises:
             SettingError: names the first variable that is wrong, its value and what is allowed.
         """
+        if environment is None:
+            environment = {**os.environ, **secrets.held()}
         try:
             return cls.model_validate({name: value for name, value in environment.items() if value})
         except ValidationError as error:
@@ -46,13 +64,14 @@ class Settings(BaseModel):
         variable, *inner = (str(part) for part in first["loc"])
         field = cls.model_fields[variable.lower()]
         allowed = f"it must be {field.description or 'set'}"
+        kind = "secret" if variable in secrets.held() else "environment variable"
         value = environment.get(variable)
         if not value:
-            return f"The environment variable {variable} is not set; {allowed}."
-        shown = "***" if field.annotation is SecretStr else repr(_shortened(value))
+            return f"The {kind} {variable} is not set; {allowed}."
+        shown = secrets.MASK if field.annotation is SecretStr else repr(_shortened(value))
         place = f"{'.'.join(inner)}: " if inner else ""
         detail = first["msg"].removeprefix("Value error, ")
-        return f"The environment variable {variable} is {shown}; {allowed} ({place}{detail})."
+        return secrets.mask(f"The {kind} {variable} is {shown}; {allowed} ({place}{detail}).")
 
 
 def _shortened(value: str) -> str:
@@ -70,6 +89,9 @@ class RuntimeSettings(Settings):
         lake_file_system: where the data goes.
         azure_client_id: of the container's user-assigned identity; without it, azure-identity
             looks for credentials where developers have them.
+        key_vault_url: of the vault with the extractor's secrets; without it, settings are read from
+            the environment alone.
+        secrets: names in the vault, by the names under which the extractor asks for them.
     """
 
     job_name: str = Field(
@@ -85,4 +107,10 @@ class RuntimeSettings(Settings):
     lake_file_system: str = Field(description="the name of the lake's file system")
     azure_client_id: str | None = Field(
         default=None, description="the client id of a user-assigned identity"
+    )
+    key_vault_url: HttpsUrl | None = Field(
+        default=None, description="the https address of the stack's key vault"
+    )
+    secrets: Json[Mapping[str, str]] = Field(
+        default_factory=dict, description="a JSON object of names in the vault by those of settings"
     )

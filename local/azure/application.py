@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from local.azure import arm, identity, storage, weather
+from local.azure import arm, identity, storage, vault, weather
 from local.azure.azurite import Azurite
 from local.azure.datalake import DataLake
 from local.azure.identity import AuthenticationError, TokenAuthority
@@ -31,7 +31,7 @@ register_url_convertor("account", _AccountConvertor())
 
 
 def azure_application(settings: Settings) -> Starlette:
-    """Azure Resource Manager and the storage account; every call needs a token."""
+    """Azure Resource Manager, key vaults and the storage account; every call needs a token."""
 
     @asynccontextmanager
     async def lifespan(application: Starlette) -> AsyncIterator[None]:
@@ -42,7 +42,7 @@ def azure_application(settings: Settings) -> Starlette:
         await azurite.close()
 
     application = Starlette(
-        routes=[_health_route(), *arm.routes(settings), *storage.routes()],
+        routes=[_health_route(), *arm.routes(settings), *vault.routes(settings), *storage.routes()],
         lifespan=lifespan,
         exception_handlers={
             AuthenticationError: _unauthorized,
@@ -71,6 +71,8 @@ def _health_route() -> Route:
 
 async def _unauthorized(request: Request, error: Exception) -> Response:
     assert isinstance(error, AuthenticationError)  # noqa: S101 - what the handler is registered for
+    if request.url.path.startswith(vault.PREFIX):
+        return vault.unauthorized(error)
     if not request.url.path.startswith(SUBSCRIPTIONS_PREFIX):
         return storage.unauthorized(request, error)
     return JSONResponse(

@@ -12,6 +12,7 @@ from pulumi import _types as sdk_types
 from pulumi.runtime.rpc import UNKNOWN, wrap_rpc_secret
 
 from local.azure.identity import TENANT_ID, object_id
+from local.azure.vault import PREFIX as VAULTS_PREFIX
 from local.plugin.bodies import Resource
 from local.plugin.ids import guid, resource_type
 from local.plugin.schema import ResourceSchema
@@ -144,11 +145,13 @@ def _storage_account(resource: Resource, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _vault(resource: Resource, _settings: Settings) -> dict[str, Any]:
+def _vault(resource: Resource, settings: Settings) -> dict[str, Any]:
     properties = resource.inputs["properties"]
     if not isinstance(properties, dict):
         return {}
-    return {"properties": {**properties, "vaultUri": f"https://{resource.name}.vault.azure.net/"}}
+    # A container uses the address, so the host is named as it sees it.
+    address = f"{settings.azure_url(HOST_ALIAS)}{VAULTS_PREFIX}{resource.name}/"
+    return {"properties": {**properties, "vaultUri": address}}
 
 
 def _virtual_network(resource: Resource, _settings: Settings) -> dict[str, Any]:

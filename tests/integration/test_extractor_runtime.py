@@ -19,7 +19,7 @@ from azure.identity import ManagedIdentityCredential
 from azure.storage.filedatalake import DataLakeServiceClient
 
 from extractor.runtime import Window, run
-from extractor.runtime.azure import AzureLake, AzureRunStore
+from extractor.runtime.azure import AzureLake, AzureRunStore, read_secrets
 from extractor.runtime.ports import ConflictError, Lake, PathExistsError, RunStore
 from extractor.runtime.records import (
     JOB_PARTITION,
@@ -30,6 +30,7 @@ from extractor.runtime.records import (
     run_row_key,
 )
 from extractor.runtime.runner import EXIT_OK, run_job
+from extractor.runtime.secrets import SecretError
 from extractor.runtime.settings import RuntimeSettings
 from extractor.runtime.termination import Termination
 from extractor.runtime.testing import IMAGE_DIGEST, MemoryLake, MemoryRunStore
@@ -315,3 +316,33 @@ def test_access_that_is_refused_is_asked_for_again(
     monkeypatch.setattr("extractor.runtime.azure.time.sleep", grant_later)
     assert run(rows, {**environment, "JOB_NAME": "nobody"}) == EXIT_OK
     assert pauses
+
+
+@pytest.fixture
+def vault_settings(
+    environment: Mapping[str, str], local_stack: Settings
+) -> Iterator[RuntimeSettings]:
+    """An extractor that asks for one secret, ``API_KEY``."""
+    local_stack.secrets.parent.mkdir(exist_ok=True)
+    local_stack.secrets.write_text("weather-key: 'hunter2 & more'\n")
+    yield RuntimeSettings.read(
+        {
+            **environment,
+            "KEY_VAULT_URL": f"{local_stack.azure_url()}/vaults/vault1/",
+            "SECRETS": '{"API_KEY": "weather-key"}',
+        }
+    )
+    local_stack.secrets.unlink()
+
+
+def test_the_key_vaults_client_reads_the_developers_secrets(
+    vault_settings: RuntimeSettings, local_stack: Settings
+) -> None:
+    assert read_secrets(vault_settings) == {"API_KEY": "hunter2 & more"}
+    local_stack.secrets.write_text("")
+    with pytest.raises(SecretError) as caught:
+        read_secrets(vault_settings)
+    assert str(caught.value) == (
+        f"The secret weather-key is not in the key vault {local_stack.azure_url()}/vaults/vault1; "
+        "put its value there: (SecretNotFound) .local/secrets/test.yaml has no line for it."
+    )

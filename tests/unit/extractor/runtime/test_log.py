@@ -1,20 +1,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from extractor.runtime import log
 from extractor.runtime.log import facts
 
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root, azure = logging.getLogger(), logging.getLogger("azure")
-    before = root.handlers[:], root.level, azure.level
-    yield
-    root.handlers[:], root.level, azure.level = before
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def test_facts_are_quoted_where_they_have_to_be() -> None:

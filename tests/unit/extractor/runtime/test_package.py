@@ -10,7 +10,7 @@ import extractor.runtime
 
 def test_the_schedulers_part_loads_none_of_the_extractors_libraries() -> None:
     program = (
-        "import sys, extractor.runtime.records; "
+        "import sys, extractor.runtime.records, extractor.runtime.log; "
         "print(sorted({'pyarrow', 'pydantic', 'azure'} & sys.modules.keys()))"
     )
     result = subprocess.run(

@@ -103,7 +103,7 @@ class TestOutputs:
         found = outputs("keyvault:Vault", path, {"properties": {"tenantId": "t"}})
         assert found["properties"] == {
             "tenantId": "t",
-            "vaultUri": "https://secrets.vault.azure.net/",
+            "vaultUri": "https://host.docker.internal:15000/vaults/secrets/",
         }
         assert "properties" not in outputs("keyvault:Vault", path, {"properties": UNKNOWN})
 

@@ -338,7 +338,7 @@ class TestStored:
         }
         _, outputs = engine.create("keyvault:Vault", inputs)
         assert outputs["properties"] == wrap_rpc_secret(
-            {"tenantId": "t", "vaultUri": "https://secrets.vault.azure.net/"}
+            {"tenantId": "t", "vaultUri": "https://host.docker.internal:15000/vaults/secrets/"}
         )
 
     def test_it_is_always_there(self, engine: Engine) -> None:
