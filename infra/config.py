@@ -22,6 +22,7 @@ from pydantic.config import JsonDict
 from infra import naming
 from scheduler.declaration import Declaration, JobDeclaration, JobOptions
 from scheduler.sentences import sentence
+from scheduler.upstream import circles, unknown
 
 NAMESPACE = "pipelines"
 """Prefix of the configuration's keys, and the project's name."""
@@ -353,6 +354,7 @@ class StackConfig(Declaration):
                 "\n".join(sentence(NAMESPACE, cls, detail) for detail in error.errors())
             ) from None
         _check_folders(config.extractors, folder)
+        _check_upstreams(config.extractors)
         return config
 
 
@@ -371,6 +373,23 @@ def _check_folders(names: Iterable[str], folder: Path) -> None:
                 for name in missing
             )
         )
+
+
+def _check_upstreams(extractors: Mapping[str, ExtractorConfig]) -> None:
+    after = {name: each.after for name, each in extractors.items() if each.after}
+    mistakes = [
+        f"{NAMESPACE}:extractors.{name}.after is {json.dumps(names)}; allowed are names of "
+        f"extractors: {', '.join(sorted(extractors))}."
+        for name, names in after.items()
+        if unknown(names, extractors)
+    ]
+    mistakes += [
+        f"{NAMESPACE}:extractors.{circle[0]}.after is {json.dumps(after[circle[0]])}; allowed are "
+        f"jobs that do not wait for each other, unlike {' after '.join(circle)}."
+        for circle in circles(after)
+    ]
+    if mistakes:
+        raise ConfigurationError("\n".join(mistakes))
 
 
 def _found(folder: Path) -> str:

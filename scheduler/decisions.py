@@ -11,6 +11,7 @@ from extractor.runtime.records import Run, RunStatus, run_row_key
 from scheduler.declaration import CatchUp, JobDeclaration, Overlap
 from scheduler.job import Job, fingerprint, run_from_json, run_to_json
 from scheduler.ports import GroupState
+from scheduler.upstream import Progress
 
 MISFIRE_GRACE = timedelta(minutes=5)
 """With ``catchUp: none``, a fire time that is older than this was missed."""
@@ -50,8 +51,11 @@ def reconciled(job: Job, declaration: JobDeclaration, now: datetime) -> Job:
         override_schedule=None,
         override_time_zone=None,
     )
-    if declared.schedule == job.schedule and not job.retired:
+    unchanged = (declared.schedule, declared.upstreams) == (job.schedule, job.upstreams)
+    if unchanged and not job.retired:
         return declared
+    if declared.upstreams:
+        return replace(declared, scheduled_through=job.watermark, next_fire_at=None)
     # Fire times of the new schedule that lie in the past were never promised.
     through = max(job.scheduled_through, now) if job.last_run_id else job.scheduled_through
     return replace(
@@ -61,32 +65,74 @@ def reconciled(job: Job, declaration: JobDeclaration, now: datetime) -> Job:
     )
 
 
-def decided(job: Job, now: datetime) -> Job:
+def decided(job: Job, now: datetime, upstream: Progress | None = None) -> Job:
     """The job with a new active run where one is due, and without a request that was met.
 
     A job that is paused, retired or busy keeps its fire times until it is not.
+
+    Args:
+        job: as read.
+        now: the time.
+        upstream: how far the jobs have come after which it runs; ``None`` where it runs by the
+            clock.
     """
     if job.active_run or job.closing or job.retired:
         return job
     if job.run_requested_at:
-        return _requested(job, now)
-    if job.paused or job.next_fire_at is None or job.next_fire_at > now:
+        return _requested(job, now, upstream)
+    if job.paused:
         return job
-    return _fired(job, now)
+    if upstream:
+        return _followed(job, now, upstream)
+    return _fired(job, now) if _due(job, now) else job
 
 
-def _requested(job: Job, now: datetime) -> Job:
-    end = _window_end(job, now)
+def _requested(job: Job, now: datetime, upstream: Progress | None) -> Job:
+    loaded = upstream.loaded_until or job.watermark if upstream else now
+    end = _window_end(job, min(now, loaded))
     met = replace(job, run_requested_at=None, run_requested_by=None)
     if end <= job.watermark:
         return replace(met, reason=_nothing_to_load(job, end))
     return with_run(met, new_run(met, end, now, trigger="manual"))
 
 
+def _followed(job: Job, now: datetime, upstream: Progress) -> Job:
+    if upstream.loaded_until is None:
+        return replace(job, reason=upstream.reason)
+    last = job.options.end
+    loaded = min(upstream.loaded_until, last) if last else upstream.loaded_until
+    end = _window_end(job, loaded)
+    if end <= job.watermark:
+        return replace(job, reason=upstream.reason)
+    # What was tried in vain is not tried again until there is more. A success goes on with what
+    # the longest window has left over.
+    if loaded <= job.scheduled_through and job.last_status is not RunStatus.SUCCEEDED:
+        return replace(job, reason=upstream.reason)
+    through = max(loaded, job.scheduled_through)
+    run = new_run(job, end, now, trigger="schedule")
+    return with_run(replace(job, scheduled_through=through), run)
+
+
+def _due(job: Job, now: datetime) -> bool:
+    fire = job.next_fire_at
+    # The delay is not looked up before the fire time: most jobs of most ticks end here.
+    return fire is not None and fire <= now and job.due_at(fire) <= now
+
+
+def _latest_due(job: Job, now: datetime) -> datetime | None:
+    """The last fire time that is to be acted on by now, if it was not yet."""
+    fire = job.schedule.latest_fire(now)
+    while fire and fire > job.scheduled_through:
+        if job.due_at(fire) <= now:
+            return fire
+        fire = job.schedule.latest_fire(fire - datetime.resolution)
+    return None
+
+
 def _fired(job: Job, now: datetime) -> Job:
     options = job.options
     catches_all = options.catch_up is CatchUp.ALL
-    fire = job.next_fire_at if catches_all else job.schedule.latest_fire(now)
+    fire = job.next_fire_at if catches_all else _latest_due(job, now)
     if fire is None or fire <= job.scheduled_through:
         return replace(job, next_fire_at=job.schedule.next_fire(job.scheduled_through))
     end = _window_end(job, fire)
@@ -96,7 +142,7 @@ def _fired(job: Job, now: datetime) -> Job:
     passed = replace(
         job, scheduled_through=through, next_fire_at=job.schedule.next_fire(through), reason=None
     )
-    if options.catch_up is CatchUp.NONE and now - fire > MISFIRE_GRACE:
+    if options.catch_up is CatchUp.NONE and now - job.due_at(fire) > MISFIRE_GRACE:
         return replace(
             passed, reason=f"The fire time {_utc(fire)} was missed, and catchUp is none."
         )
@@ -143,12 +189,12 @@ def skipped(job: Job, now: datetime) -> tuple[Job, Run] | None:
     Returns:
         The job with that fire time decided, and a run that says so; ``None`` where there is none.
     """
-    if job.paused or job.retired or job.next_fire_at is None or job.next_fire_at > now:
+    if job.paused or job.retired or not _due(job, now):
         return None
     if job.options.overlap is not Overlap.SKIP or job.options.catch_up is CatchUp.ALL:
         return None
-    fire = job.schedule.latest_fire(now)
-    if fire is None or fire <= job.scheduled_through:
+    fire = _latest_due(job, now)
+    if fire is None:
         return None
     run_id = f"skipped-{fire:%Y%m%dT%H%M}"
     run = Run(

@@ -8,22 +8,40 @@ a rebuild, and a deployment needs no access to the tables.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Self
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Annotated, Any, Self
+from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 SETTING_PREFIX = "JOB__"
 """Each declared job is one environment variable of the scheduler: ``JOB__0``, ``JOB__1`` …"""
 
 CRON_FIELDS = 5
+
+SCHEDULE_KEYS = ("schedule", "every", "at", "after")
+"""What makes a job due: exactly one of them is declared."""
+
+COMBINATION_ERROR = "combination"
+"""Type of the error of keys that are each right and do not go together; its text needs only the
+name of what holds them in front."""
+
+_LONGEST_JITTER = timedelta(hours=1)
 
 
 class CatchUp(StrEnum):
@@ -83,12 +101,26 @@ def _positive(duration: timedelta) -> timedelta:
     return duration
 
 
+def _several(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise ValueError("a list of names, at least one, and each once")
+    return names
+
+
+def _small(jitter: timedelta) -> timedelta:
+    if not timedelta(0) <= jitter <= _LONGEST_JITTER:
+        raise ValueError("a duration from PT0S to PT1H")
+    return jitter
+
+
 # What the JSON Schema says for editors, which can't run the functions above.
 _NOT_ZERO: JsonDict = {"not": {"pattern": "^[^1-9]*$"}}
 _CRON: JsonDict = {
     "pattern": r"^\s*[0-9A-Za-z*,/#?-]+(\s+[0-9A-Za-z*,/#?-]+){4}\s*$",
     "patternErrorMessage": "allowed is a cron expression of five fields such as '0 6 * * *'",
 }
+_ONE_OR_MORE: JsonDict = {"minItems": 1, "uniqueItems": True}
+_ONE_SCHEDULE: JsonDict = {"oneOf": [{"required": [key]} for key in SCHEDULE_KEYS]}
 _TIME_ZONE: JsonDict = {"format": "time-zone"}
 
 PositiveDuration = Annotated[
@@ -96,6 +128,20 @@ PositiveDuration = Annotated[
 ]
 CronExpression = Annotated[str, AfterValidator(_five_fields), Field(json_schema_extra=_CRON)]
 TimeZone = Annotated[str, AfterValidator(_known_zone), Field(json_schema_extra=_TIME_ZONE)]
+Upstreams = Annotated[
+    tuple[str, ...], AfterValidator(_several), Field(json_schema_extra=_ONE_OR_MORE)
+]
+
+
+def _all_of(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _combination(given: str, allowed: str) -> PydanticCustomError:
+    return PydanticCustomError(
+        COMBINATION_ERROR, "has {given}; allowed is {allowed}", {"given": given, "allowed": allowed}
+    )
 
 
 class Declaration(BaseModel):
@@ -109,11 +155,21 @@ class Declaration(BaseModel):
 class JobOptions(Declaration):
     """How a job is scheduled. Durations are ISO 8601 (``PT10M``) and times carry an offset.
 
+    Exactly one of ``schedule``, ``every``, ``at`` and ``after`` says when it is due.
+
     Args:
         schedule: cron expression of five fields, evaluated in ``time_zone``.
+        every: time between two fire times, counted from ``anchor``.
+        at: the only fire time.
+        after: names of other jobs. The job is due when all of them have loaded more than it has:
+            its window ends at the least of their watermarks.
         time_zone: IANA name. What becomes of the hours that are skipped and doubled when clocks
-            change is told in :mod:`scheduler.schedule`.
+            change is told in docs/schedules.md.
+        anchor: a fire time of ``every``; the others follow from it. Without it, ``start``.
         start: where the first run's window begins: the watermark of a job that never ran.
+        end: the last moment that may be a fire time, or the end of a window of ``after``.
+        jitter: a fire time is acted on with a delay of up to this, the same for one job and fire
+            time; the window does not change.
         lag: how far a window's upper bound stays behind the fire time, for data that arrives late.
         max_window: longest window that one run loads; without it, one run loads all there is.
         catch_up: see :class:`CatchUp`.
@@ -126,9 +182,17 @@ class JobOptions(Declaration):
             pausing belongs to operators.
     """
 
-    schedule: CronExpression
+    model_config = ConfigDict(json_schema_extra=_ONE_SCHEDULE)
+
+    schedule: CronExpression | None = None
+    every: PositiveDuration | None = None
+    at: AwareDatetime | None = None
+    after: Upstreams | None = None
     time_zone: TimeZone = "UTC"
+    anchor: AwareDatetime | None = None
     start: AwareDatetime
+    end: AwareDatetime | None = None
+    jitter: Annotated[timedelta, AfterValidator(_small)] = timedelta(0)
     lag: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(0)
     max_window: PositiveDuration | None = None
     catch_up: CatchUp = CatchUp.LATEST
@@ -144,9 +208,40 @@ class JobOptions(Declaration):
     def _text(cls, value: object) -> object:
         return value.strip() if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        present = [key for key in SCHEDULE_KEYS if getattr(self, key) is not None]
+        if len(present) != 1:
+            raise _combination(self._given(present), f"exactly one of {_all_of(SCHEDULE_KEYS)}")
+        for key, companion in (("time_zone", "schedule"), ("anchor", "every")):
+            if self._changed(key) and getattr(self, companion) is None:
+                raise _combination(
+                    self._given([key, *present]), f"{to_camel(key)} with {companion}"
+                )
+        if self.after and self._changed("jitter"):
+            raise _combination(self._given(["jitter", "after"]), "jitter with a fire time")
+        for key in ("at", "end"):
+            moment: datetime | None = getattr(self, key)
+            if moment is not None and moment <= self.start:
+                raise _combination(self._given([key, "start"]), f"{key} later than start")
+        return self
+
+    def _changed(self, key: str) -> bool:
+        return bool(getattr(self, key) != type(self).model_fields[key].default)
+
+    def _given(self, keys: Sequence[str]) -> str:
+        values = self.model_dump(mode="json", include=set(keys))
+        written = [f"{to_camel(key)} {json.dumps(values[key])}" for key in keys]
+        return _all_of(written) if keys else f"none of {_all_of(SCHEDULE_KEYS)}"
+
     @property
-    def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.time_zone)
+    def described(self) -> str:
+        """When it is due, for people: the cron expression, or another key with its value."""
+        if self.schedule:
+            return self.schedule
+        (key,) = (key for key in SCHEDULE_KEYS if getattr(self, key) is not None)
+        value: Any = self.model_dump(mode="json", include={key})[key]
+        return f"{key} {value if isinstance(value, str) else ', '.join(value)}"
 
 
 class JobDeclaration(JobOptions):

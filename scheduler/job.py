@@ -18,7 +18,7 @@ from extractor.runtime.records import (
     properties,
 )
 from scheduler.declaration import JobDeclaration
-from scheduler.schedule import Schedule
+from scheduler.schedule import FireTimes, Interval, Once, Schedule, Until, jitter
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Job:
         declaration: JSON of its :class:`~scheduler.declaration.JobDeclaration`.
         declaration_hash: tells whether a deployment has changed the declaration.
         watermark: everything before it is in the lake.
-        scheduled_through: fire times up to here were decided on.
+        scheduled_through: fire times up to here were decided on; of a job that runs after others,
+            how far they had come when it was.
         next_fire_at: the next fire time, UTC.
         retired: no deployment declares it any more.
         paused: an operator has paused it.
@@ -113,12 +114,33 @@ class Job:
 
     @property
     def expression(self) -> str:
-        """The cron expression: an operator's, else the declared one."""
-        return self.override_schedule or self.options.schedule
+        """When it is due, for people: an operator's cron expression, else what was declared."""
+        return self.override_schedule or self.options.described
 
     @property
-    def schedule(self) -> Schedule:
-        return Schedule(self.expression, self.time_zone)
+    def upstreams(self) -> tuple[str, ...]:
+        """The jobs after which it runs, unless an operator has given it a schedule."""
+        return () if self.override_schedule else self.options.after or ()
+
+    @property
+    def schedule(self) -> FireTimes:
+        """Its fire times; a job that runs after others has none."""
+        end = self.options.end
+        return Until(self._fires, end) if end else self._fires
+
+    @property
+    def _fires(self) -> FireTimes:
+        options = self.options
+        cron = self.override_schedule or options.schedule
+        if cron:
+            return Schedule(cron, self.time_zone)
+        if options.every:
+            return Interval(options.every, options.anchor or options.start)
+        return Once(options.at)
+
+    def due_at(self, fire: datetime) -> datetime:
+        """When a fire time is acted on."""
+        return fire + jitter(self.name, fire, self.options.jitter)
 
     def to_entity(self) -> dict[str, Any]:
         """The row's properties; ``None`` is left out, so write with replace, not merge."""

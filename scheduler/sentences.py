@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from scheduler.declaration import COMBINATION_ERROR
+
 
 def sentence(namespace: str, model: type[BaseModel], error: ErrorDetails) -> str:
     """One sentence that names the key, its value and what is allowed.
@@ -25,6 +27,8 @@ def sentence(namespace: str, model: type[BaseModel], error: ErrorDetails) -> str
         return f"{key} is missing; it is required."
     if error["type"] == "extra_forbidden":
         return f"{key} is not a known key; {_known_keys(model, location)}."
+    if error["type"] == COMBINATION_ERROR:
+        return f"{key} {error['msg']}."
     value = location[-1] if "[key]" in error["loc"] else error["input"]
     return f"{key} is {json.dumps(value, default=str)}; allowed is {_allowed(error)}."
 

@@ -18,6 +18,7 @@ from scheduler import audit, decisions
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job, run_from_json
 from scheduler.ports import BusyError, ConflictError, ContainerGroups, ContainersError, Store
+from scheduler.upstream import Upstreams
 
 _log = logging.getLogger(__name__)
 
@@ -44,9 +45,10 @@ class Scheduler:
         begun = time.monotonic()
         declared = {each.name: each for each in declarations}
         jobs = {each.name: each for each in self.store.jobs()}
+        upstreams = Upstreams.of(jobs, declared)
         for name in sorted(declared.keys() | jobs.keys()):
             try:
-                self._advance(jobs.get(name), declared.get(name), now)
+                self._advance(jobs.get(name), declared.get(name), upstreams, now)
             except ConflictError:
                 # Another scheduler or an extractor wrote the row; the next tick sees what is left.
                 _log.info("row changed meanwhile %s", facts(job=name))
@@ -55,7 +57,13 @@ class Scheduler:
         duration = f"{time.monotonic() - begun:.3f}"
         _log.info("tick finished %s", facts(jobs=len(jobs), duration_s=duration))
 
-    def _advance(self, job: Job | None, declaration: JobDeclaration | None, now: datetime) -> None:
+    def _advance(
+        self,
+        job: Job | None,
+        declaration: JobDeclaration | None,
+        upstreams: Upstreams,
+        now: datetime,
+    ) -> None:
         if job is None:
             if declaration is None:
                 return
@@ -69,7 +77,7 @@ class Scheduler:
         if job.active_run:
             job = self._supervise(job, now)
         if not job.active_run:
-            job = self._write(job, decisions.decided(job, now))
+            job = self._write(job, decisions.decided(job, now, upstreams.progress(job)))
             if job.active_run:
                 self._launch(job, self._active_run(job), now)
         job = self._write(job, replace(job, status=_status(job)))

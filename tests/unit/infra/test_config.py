@@ -247,7 +247,7 @@ def test_an_unknown_key_is_one_sentence_with_the_nearest_and_all_known(folder: P
     (sentence,) = errors(folder, extractors={"weather": {**WEATHER, "timezone": "UTC"}})
     assert sentence.startswith(
         'pipelines:extractors.weather.timezone is not a known key; did you mean "timeZone"? '
-        "Allowed are catchUp, cpu, environment, "
+        "Allowed are after, anchor, at, catchUp, cpu, end, environment, "
     )
 
 
@@ -267,10 +267,98 @@ def test_an_unknown_key_of_the_scheduler_names_its_keys(folder: Path) -> None:
 
 
 def test_missing_keys_are_one_sentence_each(folder: Path) -> None:
-    assert errors(folder, extractors={"weather": {}}) == [
-        "pipelines:extractors.weather.schedule is missing; it is required.",
+    assert errors(folder, extractors={"weather": {}, "sales-orders": {}}) == [
         "pipelines:extractors.weather.start is missing; it is required.",
+        "pipelines:extractors.sales-orders.start is missing; it is required.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("job", "sentence"),
+    [
+        (
+            {},
+            (
+                "has none of schedule, every, at and after; "
+                "allowed is exactly one of schedule, every, at and after."
+            ),
+        ),
+        (
+            {"schedule": "0 6 * * *", "every": "PT15M"},
+            (
+                'has schedule "0 6 * * *" and every "PT15M"; '
+                "allowed is exactly one of schedule, every, at and after."
+            ),
+        ),
+        (
+            {"schedule": "0 6 * * *", "anchor": "2024-01-01T00:05:00Z"},
+            (
+                'has anchor "2024-01-01T00:05:00Z" and schedule "0 6 * * *"; '
+                "allowed is anchor with every."
+            ),
+        ),
+        (
+            {"every": "PT15M", "timeZone": "Europe/Berlin"},
+            'has timeZone "Europe/Berlin" and every "PT15M"; allowed is timeZone with schedule.',
+        ),
+        (
+            {"after": ["sales-orders"], "jitter": "PT5M"},
+            'has jitter "PT5M" and after ["sales-orders"]; allowed is jitter with a fire time.',
+        ),
+        (
+            {"at": "2023-12-01T06:00:00Z"},
+            (
+                'has at "2023-12-01T06:00:00Z" and start "2024-01-01T00:00:00Z"; '
+                "allowed is at later than start."
+            ),
+        ),
+        (
+            {"every": "P1D", "end": "2024-01-01T00:00:00Z"},
+            (
+                'has end "2024-01-01T00:00:00Z" and start "2024-01-01T00:00:00Z"; '
+                "allowed is end later than start."
+            ),
+        ),
+        (
+            {"after": ["sales"]},
+            '.after is ["sales"]; allowed are names of extractors: sales-orders, weather.',
+        ),
+        (
+            {"after": ["sales-orders", "sales-orders"]},
+            (
+                '.after is ["sales-orders", "sales-orders"]; allowed is a list of names, at least '
+                "one, and each once."
+            ),
+        ),
+        (
+            {"after": ["weather"]},
+            (
+                '.after is ["weather"]; allowed are jobs that do not wait for each other, unlike '
+                "weather after weather."
+            ),
+        ),
+        ({"every": "PT0S"}, ".every is \"PT0S\"; allowed is a duration above zero such as 'PT10M'"),
+        (
+            {"every": "P1D", "jitter": "PT2H"},
+            '.jitter is "PT2H"; allowed is a duration from PT0S to PT1H.',
+        ),
+    ],
+)
+def test_what_makes_a_job_due(folder: Path, job: Mapping[str, Any], sentence: str) -> None:
+    extractors = {"weather": {"start": WEATHER["start"], **job}, "sales-orders": WEATHER}
+    (found,) = errors(folder, extractors=extractors)
+    dotted = sentence if sentence.startswith(".") else f" {sentence}"
+    assert found.startswith(f"pipelines:extractors.weather{dotted}")
+
+
+@pytest.mark.parametrize(
+    "job", [{"every": "PT15M"}, {"at": "2026-12-01T06:00:00Z"}, {"after": ["sales-orders"]}]
+)
+def test_a_schedule_reaches_the_scheduler(folder: Path, job: Mapping[str, Any]) -> None:
+    extractors = {"weather": {"start": WEATHER["start"], **job}, "sales-orders": WEATHER}
+    declaration = parse(folder, extractors=extractors).extractors["weather"].declaration("weather")
+    assert json.loads(declaration.to_setting()).items() >= job.items()
+    assert JobDeclaration.from_setting(declaration.to_setting()) == declaration
 
 
 def test_no_extractors_at_all(folder: Path) -> None:

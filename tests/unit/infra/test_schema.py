@@ -71,6 +71,8 @@ def test_the_program_accepts_a_stack_in_the_repository(path: Path) -> None:
         {"schedule": "0 0 6 * * *"},
         {"schedule": "daily"},
         {"schedule": 5},
+        {"every": "PT15M"},
+        {"after": []},
         {"timeZone": "Europe/Amsterdm"},
         {"start": "2024-01-01"},
         {"start": "2024-01-01T00:00:00"},

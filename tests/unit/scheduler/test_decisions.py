@@ -24,9 +24,11 @@ from scheduler.decisions import (
 from scheduler.declaration import CatchUp, Overlap
 from scheduler.job import Job, run_from_json, run_to_json
 from scheduler.ports import GroupState
+from scheduler.upstream import Progress
 from tests.unit.scheduler.world import START, declare, hour
 
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
 def job(**changes: Any) -> Job:
@@ -137,6 +139,106 @@ def test_a_requested_run_without_anything_to_load_is_answered_with_a_reason() ->
     assert "Nothing to load" in (answered.reason or "")
 
 
+def timed(**changes: Any) -> Job:
+    return job(schedule=None, **changes)
+
+
+def test_an_interval_is_due_at_each_distance_from_the_start() -> None:
+    quarter = timed(every=15 * MINUTE)
+    assert quarter.next_fire_at == START + 15 * MINUTE
+    due = decided(quarter, START + 16 * MINUTE)
+    assert window(due) == (START, START + 15 * MINUTE)
+    shifted = timed(every=15 * MINUTE, anchor=START + 5 * MINUTE)
+    assert shifted.next_fire_at == START + 5 * MINUTE
+
+
+def test_a_job_of_one_fire_time_runs_once() -> None:
+    once = decided(timed(at=hour(3)), hour(4))
+    assert window(once) == (START, hour(3))
+    assert once.next_fire_at is None
+    ended = replace(once, active_run=None, pending_run=None, watermark=hour(3))
+    assert decided(ended, hour(99)) == ended
+
+
+def test_after_the_end_nothing_is_due() -> None:
+    ending = job(end=hour(2.5))
+    last = decided(ending, hour(9))
+    assert window(last) == (START, hour(2))
+    assert last.next_fire_at is None
+
+
+def test_jitter_delays_the_start_and_leaves_the_window() -> None:
+    shaken = job(jitter=30 * MINUTE)
+    due = shaken.due_at(hour(1))
+    assert hour(1) < due < hour(1.5)
+    assert decided(shaken, due - timedelta.resolution) == shaken
+    assert skipped(replace(shaken, active_run="a-run"), due - timedelta.resolution) is None
+    assert window(decided(shaken, due)) == (START, hour(1))
+
+
+def test_of_fire_times_that_jitter_still_delays_the_one_before_is_the_latest() -> None:
+    shaken = job(jitter=30 * MINUTE)
+    late = decided(shaken, shaken.due_at(hour(3)) - timedelta.resolution)
+    assert window(late) == (START, hour(2))
+    assert late.next_fire_at == hour(3)
+
+
+# After other jobs.
+
+FIRST = "It waits until orders has loaded more."
+
+
+def follower(**changes: Any) -> Job:
+    return timed(after=("orders",), **changes)
+
+
+def test_a_follower_is_due_when_there_is_more_and_its_window_ends_there() -> None:
+    ahead = Progress(hour(1.25), FIRST)
+    due = decided(follower(), hour(2), ahead)
+    assert window(due) == (START, hour(1.25))
+    assert (due.reason, due.next_fire_at) == (None, None)
+    done = replace(due, active_run=None, pending_run=None, watermark=hour(1.25))
+    waiting = decided(replace(done, last_status=RunStatus.SUCCEEDED), hour(2), ahead)
+    assert (waiting.active_run, waiting.reason) == (None, FIRST)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"lag": 15 * MINUTE}, hour(1)),
+        ({"max_window": 30 * MINUTE}, hour(0.5)),
+        ({"end": hour(1)}, hour(1)),
+    ],
+)
+def test_a_followers_options_shorten_its_window(
+    changes: dict[str, Any], expected: datetime
+) -> None:
+    due = decided(follower(**changes), hour(2), Progress(hour(1.25), FIRST))
+    assert window(due) == (START, expected)
+
+
+def test_a_follower_goes_on_after_a_success_and_waits_for_more_after_a_failure() -> None:
+    ahead = Progress(hour(2), FIRST)
+    part = decided(follower(max_window=HOUR), hour(2), ahead)
+    ended = replace(part, active_run=None, pending_run=None)
+    failed = replace(ended, last_status=RunStatus.FAILED)
+    assert decided(failed, hour(2), ahead).active_run is None
+    assert window(decided(failed, hour(2), Progress(hour(3), FIRST))) == (START, hour(1))
+    done = replace(ended, last_status=RunStatus.SUCCEEDED, watermark=hour(1))
+    assert window(decided(done, hour(2), ahead)) == (hour(1), hour(2))
+
+
+def test_a_follower_does_not_load_what_was_not_loaded_before_even_if_asked() -> None:
+    asked = replace(follower(), run_requested_at=hour(2))
+    assert window(decided(asked, hour(2), Progress(hour(1), FIRST))) == (START, hour(1))
+    assert window(decided(asked, hour(2), Progress(None, FIRST))) is None
+
+
+def test_a_follower_waits_where_nothing_was_loaded_yet() -> None:
+    waiting = decided(follower(), hour(2), Progress(None, "It waits."))
+    assert (waiting.active_run, waiting.reason) == (None, "It waits.")
+
+
 # Deployments.
 
 
@@ -149,6 +251,15 @@ def test_another_schedule_counts_from_now_on() -> None:
     changed = reconciled(ran, declare(schedule="*/10 * * * *"), hour(1.7))
     assert changed.next_fire_at == hour(1) + 50 * MINUTE
     assert decided(changed, hour(1.7)) == changed
+
+
+def test_other_upstreams_count_from_the_watermark_on() -> None:
+    ran = replace(follower(), last_run_id="a-run", scheduled_through=hour(5), watermark=hour(1))
+    declared = declare(schedule=None, after=("orders", "prices"))
+    changed = reconciled(ran, declared, hour(6))
+    assert changed.scheduled_through == hour(1)
+    other_option = declare(schedule=None, after=("orders",), lag=MINUTE)
+    assert reconciled(ran, other_option, hour(6)).scheduled_through == hour(5)
 
 
 def test_other_options_leave_the_schedule_alone() -> None:

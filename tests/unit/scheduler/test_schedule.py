@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from croniter import croniter
 
-from scheduler.schedule import Schedule
+from scheduler.schedule import Interval, Once, Schedule, Until, jitter
 
 BERLIN = "Europe/Berlin"
 
@@ -153,3 +153,59 @@ def test_the_zone_of_the_answer_is_utc() -> None:
     fire = Schedule("0 6 * * *", BERLIN).next_fire(datetime(2026, 3, 10, tzinfo=ZoneInfo(BERLIN)))
     assert fire is not None
     assert fire.tzinfo is UTC
+
+
+# Schedules of other kinds.
+
+QUARTER = Interval(timedelta(minutes=15), utc("2026-03-10T00:05:00"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "latest", "following"),
+    [
+        ("2026-03-10T00:05:00", "2026-03-10T00:05:00", "2026-03-10T00:20:00"),
+        ("2026-03-10T00:19:59", "2026-03-10T00:05:00", "2026-03-10T00:20:00"),
+        ("2026-03-09T23:00:00", "2026-03-09T22:50:00", "2026-03-09T23:05:00"),
+    ],
+)
+def test_an_interval_counts_from_its_anchor_both_ways(
+    moment: str, latest: str, following: str
+) -> None:
+    assert QUARTER.latest_fire(utc(moment)) == utc(latest)
+    assert QUARTER.next_fire(utc(moment)) == utc(following)
+
+
+def test_an_interval_is_not_moved_by_a_change_of_clocks() -> None:
+    anchor = datetime(2026, 3, 28, 12, tzinfo=ZoneInfo(BERLIN))
+    daily = Interval(timedelta(days=1), anchor)
+    assert daily.next_fire(utc("2026-03-28T11:00:00")) == utc("2026-03-29T11:00:00")
+    assert daily.next_fire(anchor).tzinfo is UTC
+
+
+def test_once_is_once() -> None:
+    moment = utc("2026-12-01T06:00:00")
+    once, before = Once(moment), moment - timedelta.resolution
+    assert (once.next_fire(before), once.latest_fire(before)) == (moment, None)
+    assert (once.next_fire(moment), once.latest_fire(moment)) == (None, moment)
+    assert (Once().next_fire(moment), Once().latest_fire(moment)) == (None, None)
+
+
+def test_the_end_may_still_be_a_fire_time() -> None:
+    end = utc("2026-03-10T00:20:00")
+    until = Until(QUARTER, end)
+    assert until.next_fire(utc("2026-03-10T00:05:00")) == end
+    assert until.next_fire(end) is None
+    assert until.latest_fire(utc("2026-03-11T00:00:00")) == end
+    assert until.latest_fire(utc("2026-03-10T00:10:00")) == utc("2026-03-10T00:05:00")
+
+
+def test_jitter_is_the_same_each_time_and_spread_over_jobs_and_fire_times() -> None:
+    longest, moment = timedelta(minutes=10), utc("2026-03-10T00:00:00")
+    jobs = [jitter(f"job-{number}", moment, longest) for number in range(100)]
+    times = [jitter("job", moment + number * longest, longest) for number in range(100)]
+    assert jobs == [jitter(f"job-{number}", moment, longest) for number in range(100)]
+    for delays in (jobs, times):
+        assert timedelta(0) <= min(delays) < timedelta(minutes=1)
+        assert timedelta(minutes=9) < max(delays) <= longest
+        assert len(set(delays)) == 100
+    assert jitter("job", moment, timedelta(0)) == timedelta(0)
