@@ -167,8 +167,9 @@ def test_after_the_end_nothing_is_due() -> None:
     assert last.next_fire_at is None
 
 
-def test_jitter_delays_the_start_and_leaves_the_window() -> None:
-    shaken = job(jitter=30 * MINUTE)
+@pytest.mark.parametrize("catch_up", list(CatchUp))
+def test_jitter_delays_the_start_and_leaves_the_window(catch_up: CatchUp) -> None:
+    shaken = job(jitter=30 * MINUTE, catch_up=catch_up)
     due = shaken.due_at(hour(1))
     assert hour(1) < due < hour(1.5)
     assert decided(shaken, due - timedelta.resolution) == shaken

@@ -180,6 +180,9 @@ def test_an_interval_is_not_moved_by_a_change_of_clocks() -> None:
     daily = Interval(timedelta(days=1), anchor)
     assert daily.next_fire(utc("2026-03-28T11:00:00")) == utc("2026-03-29T11:00:00")
     assert daily.next_fire(anchor).tzinfo is UTC
+    # Noon of the next day is 23 hours later.
+    noon = datetime(2026, 3, 29, 12, tzinfo=ZoneInfo(BERLIN))
+    assert daily.latest_fire(noon) == anchor
 
 
 def test_once_is_once() -> None:
