@@ -1,50 +1,11 @@
-"""Serves the plugin: prints its port, as the Pulumi engine expects, and runs until it is ended."""
+"""The plugin's command, which the Pulumi engine starts."""
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-from concurrent.futures import ThreadPoolExecutor
-
-import grpc
-from pulumi.runtime.proto import provider_pb2_grpc
-
 from local.plugin.bodies import LocalServices
+from local.plugin.server import serve
 from local.plugin.servicer import Provider
 from local.settings import Settings
 
-_WORKERS = 32
-"""More than the engine's requests at a time; a request may wait for an image to be pulled."""
-
-_MESSAGE_BYTES = 400 * 1024 * 1024
-"""What the engine allows itself."""
-
-_WATCH_S = 1
-"""How soon the plugin ends after an engine that was killed."""
-
-
-def main() -> None:
-    """Serve on a free port of the loopback interface, for as long as the engine runs."""
-    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
-    server = grpc.server(
-        ThreadPoolExecutor(max_workers=_WORKERS),
-        options=[
-            ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-            ("grpc.max_send_message_length", _MESSAGE_BYTES),
-        ],
-    )
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(
-        Provider(LocalServices(Settings.from_environment())), server
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    sys.stdout.write(f"{port}\n")
-    sys.stdout.flush()
-    engine = os.getppid()
-    while server.wait_for_termination(timeout=_WATCH_S) and os.getppid() == engine:
-        pass
-
-
 if __name__ == "__main__":
-    main()
+    serve(Provider(LocalServices(Settings.from_environment())))

@@ -12,15 +12,20 @@ COMMAND = "pulumi-resource-azure-native"
 """The engine looks for this name on PATH before it would download the cloud's plugin."""
 
 
-def install(folder: Path) -> Path:
+def install(folder: Path, module: str = "local.plugin", name: str = COMMAND) -> Path:
     """Write the command into a folder, which is to be put on PATH of local stacks alone.
+
+    Args:
+        folder: is made if need be.
+        module: the Python module that serves the plugin.
+        name: the command's name, which says what plugin it is.
 
     Returns:
         The command's path.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    command = folder / COMMAND
+    command = folder / name
     python, repository = shlex.quote(sys.executable), shlex.quote(str(REPOSITORY))
-    command.write_text(f'#!/bin/sh\nPYTHONPATH={repository} exec {python} -m local.plugin "$@"\n')
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={repository} exec {python} -m {module} "$@"\n')
     command.chmod(0o755)
     return command

@@ -13,6 +13,7 @@ import inspect
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import pulumi
@@ -25,6 +26,26 @@ RESOURCE_GROUP = "resourceGroupName"
 
 _QUERY_PARAMETERS = frozenset({"expand", "subscription_id"})
 """Parameters of ``get_…`` functions that are inputs too and don't name a resource."""
+
+
+class _AlertOperator(StrEnum):
+    """How a log alert compares what its query found with the threshold.
+
+    Source: https://learn.microsoft.com/rest/api/monitor/scheduled-query-rules/create-or-update.
+    """
+
+    EQUALS = "Equals"
+    GREATER_THAN = "GreaterThan"
+    GREATER_THAN_OR_EQUAL = "GreaterThanOrEqual"
+    LESS_THAN = "LessThan"
+    LESS_THAN_OR_EQUAL = "LessThanOrEqual"
+
+
+_CORRECTIONS: Mapping[str, Mapping[str, Any]] = {
+    # The package mistakes it for an enumeration of the same name, of another resource.
+    "pulumi_azure_native.monitor._inputs.ConditionArgs": {"operator": _AlertOperator},
+}
+"""Types of properties that are wrong in the package, by class."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,10 @@ def _object_shape(arguments: type) -> ObjectShape:
     wire_names = sdk_types.input_type_py_to_pulumi_names(arguments)
     parameters = inspect.signature(arguments).parameters.values()
     return ObjectShape(
-        types=dict(sdk_types.input_type_types(arguments)),
+        types={
+            **sdk_types.input_type_types(arguments),
+            **_CORRECTIONS.get(f"{arguments.__module__}.{arguments.__qualname__}", {}),
+        },
         required=frozenset(
             wire_names[parameter.name]
             for parameter in parameters

@@ -19,7 +19,7 @@ from pulumi.runtime.rpc import UNKNOWN, wrap_rpc_secret
 from local.azure.identity import MANAGEMENT_AUDIENCES, TENANT_ID, object_id
 from local.containers import ContainersError
 from local.plugin import naming
-from local.plugin.bodies import LocalServices, Resource, body_of
+from local.plugin.bodies import Body, LocalServices, Resource, body_of
 from local.plugin.check import Failure, check
 from local.plugin.diff import Change, Difference, Kind, compare
 from local.plugin.errors import NotFoundError, RefusedError
@@ -85,6 +85,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._subscription = SUBSCRIPTION_ID
         self._default_location: str | None = None
         self._locations: dict[str, str] = {}
+
+    # What stands in for Azure; another cloud in its place overrides these three.
+    def body(self, schema: ResourceSchema) -> Body:
+        """What happens when a resource of a type is created, updated or deleted."""
+        return body_of(schema, self._services)
+
+    def azure_outputs(self, resource: Resource) -> dict[str, Any]:
+        """What Azure adds to a resource's inputs."""
+        return outputs_of(resource, self._settings)
+
+    def token(self, audience: str) -> str:
+        """An access token of whoever deploys."""
+        return PlatformCredential(self._settings).get_token(audience).token
 
     # The plugin itself.
     def Handshake(  # noqa: N802
@@ -175,7 +188,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             properties = to_struct(previewed_outputs(schema, inputs))
             return provider_pb2.CreateResponse(properties=properties)
         resource = self._resource(schema, request.name, inputs)
-        body_of(schema, self._services).create(resource)
+        self.body(schema).create(resource)
         return provider_pb2.CreateResponse(
             id=resource.id, properties=self._outputs(resource, inputs)
         )
@@ -191,7 +204,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             )
         schema = resource_schema(request.type)
         resource = Resource(schema, request.id, plain(from_struct(request.inputs)))
-        if not body_of(schema, self._services).exists(resource):
+        if not self.body(schema).exists(resource):
             # An empty id tells the engine that the resource is gone.
             return provider_pb2.ReadResponse()
         return provider_pb2.ReadResponse(
@@ -207,7 +220,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         resource = Resource(schema, request.id, plain(inputs))
         if not request.preview:
             old_inputs = plain(from_struct(request.old_inputs))
-            body_of(schema, self._services).update(resource, old_inputs)
+            self.body(schema).update(resource, old_inputs)
         return provider_pb2.UpdateResponse(properties=self._outputs(resource, inputs))
 
     @_reported
@@ -216,7 +229,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     ) -> Empty:
         schema = resource_schema(request.type)
         inputs = plain(from_struct(request.old_inputs))
-        body_of(schema, self._services).delete(Resource(schema, request.id, inputs))
+        self.body(schema).delete(Resource(schema, request.id, inputs))
         return Empty()
 
     @_reported
@@ -248,8 +261,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _client_token(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         endpoint = arguments.get("endpoint") or MANAGEMENT_AUDIENCES[0]
-        token = PlatformCredential(self._settings).get_token(endpoint)
-        return {"token": token.token}
+        return {"token": self.token(endpoint)}
 
     def _resource(
         self, schema: ResourceSchema, logical_name: str, inputs: Mapping[str, Any]
@@ -264,7 +276,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         # What is a secret, or was made from one, stays one in the state.
         added = {
             name: wrap_rpc_secret(value) if has_secret(inputs.get(name)) else value
-            for name, value in outputs_of(resource, self._settings).items()
+            for name, value in self.azure_outputs(resource).items()
         }
         return to_struct({**inputs, **added})
 

@@ -203,3 +203,17 @@ def test_files_are_left_to_the_engine() -> None:
         "source": {"4dabf18193072939515e22adb298388d": "c44067f5952c0a294b673a41bacd8c17"},
     }
     assert reasons("azure-native:storage:Blob", blob) == []
+
+
+@pytest.mark.parametrize(("operator", "wrong"), [("LessThan", False), ("lt", True)])
+def test_an_alert_s_operator_is_azure_s_and_not_the_package_s(operator: str, wrong: bool) -> None:
+    rule = {
+        "resourceGroupName": "pipelines",
+        "ruleName": "no-tick",
+        "scopes": ["workspace"],
+        "criteria": {"allOf": [{"operator": operator}]},
+    }
+    found = reasons("azure-native:monitor:ScheduledQueryRule", rule)
+    assert [reason.partition(" ")[0] for reason in found] == (
+        ["criteria.allOf[0].operator"] if wrong else []
+    )
