@@ -11,60 +11,38 @@ from local.settings import REPOSITORY
 
 Config = dict[str, Any]
 
-WEATHER = {"schedule": "0 6 * * *", "start": "2024-01-01T00:00:00Z"}
 
-_PROD: Config = {
-    "azure-native:location": "westeurope",
-    "pipelines:extractors": {
-        "weather": {
-            **WEATHER,
-            "timeZone": "Europe/Amsterdam",
-            "cpu": 2,
-            "memory": 3.5,
-            "environment": {"RESOLUTION": "daily"},
-            "secrets": {"API_KEY": "weather-api-key"},
-        }
-    },
-    "pipelines:lake": {"locked": True, "coolAfterDays": 30, "softDeleteDays": 30},
-    "pipelines:monitoring": {
-        "retentionDays": 90,
-        "alerts": {"emails": ["team@example.com"], "noTickMinutes": 10},
-    },
-    "pipelines:tags": {"owner": "data"},
-}
-
-_ISOLATED = {"isolated": True, "deployerAddresses": ["203.0.113.7"]}
-
-_REGISTRATION = {
-    "clientId": "11111111-2222-4333-8444-555555555555",
-    "principals": ["66666666-7777-4888-9999-000000000000"],
-}
-
-
-def _dev() -> Config:
-    text = (REPOSITORY / "Pulumi.dev.yaml").read_text()
+def committed(stack: str) -> Config:
+    """The configuration of a stack as it is in the repository."""
+    text = (REPOSITORY / f"Pulumi.{stack}.yaml").read_text()
     return dict(yaml.safe_load(text)["config"])
 
 
+def _with(config: Config, **changes: Mapping[str, Any]) -> Config:
+    """A configuration with other keys in some of its sections."""
+    sections = {f"pipelines:{name}": values for name, values in changes.items()}
+    return {**config, **{key: {**config.get(key, {}), **sections[key]} for key in sections}}
+
+
+def _with_secret(config: Config) -> Config:
+    weather = config["pipelines:extractors"]["weather"]
+    return _with(config, extractors={"weather": {**weather, "secrets": {"API_KEY": "weather-key"}}})
+
+
 CONFIGURATIONS: Mapping[str, tuple[str, Config]] = {
-    "dev": ("dev", _dev()),
-    "dev, isolated, container": (
+    "dev": ("dev", committed("dev")),
+    "dev, isolated, in a container": (
         "dev",
-        {
-            **_dev(),
-            "pipelines:network": {"isolated": True},
-            "pipelines:scheduler": {"host": "container"},
-        },
+        _with(committed("dev"), network={"isolated": True}, scheduler={"host": "container"}),
     ),
-    "prod, container": ("prod", {**_PROD, "pipelines:scheduler": {"host": "container"}}),
-    "prod, isolated": (
+    "prod": (
         "prod",
-        {
-            **_PROD,
-            "pipelines:network": _ISOLATED,
-            "pipelines:scheduler": {"plan": "P0v3", "authentication": _REGISTRATION},
-        },
+        _with(_with_secret(committed("prod")), network={"deployerAddresses": ["203.0.113.7"]}),
+    ),
+    "prod, open, in a container": (
+        "prod",
+        _with(committed("prod"), network={"isolated": False}, scheduler={"host": "container"}),
     ),
 }
 """By what is special about it: the stack and its configuration. Both stacks, both hosts of the
-scheduler, and a network of the stack's own or none."""
+scheduler, and a network of the stack's own or none; together they declare each type there is."""
