@@ -93,7 +93,7 @@ def ensure_docker_build(settings: Settings) -> None:
     Raises:
         SetupError: it can be had in no way.
     """
-    if docker_build_command(settings).exists():
+    if (_plugin(settings) / _PROVIDER).exists():
         return
     title = f"Pulumi's docker-build provider {versions.DOCKER_BUILD}"
     if reachable(_PULUMI_DOWNLOADS):
@@ -181,10 +181,8 @@ def _azurite_folder(settings: Settings) -> Path:
     return settings.tools / f"azurite-{versions.AZURITE}"
 
 
-def docker_build_command(settings: Settings) -> Path:
-    """Where Pulumi keeps the docker-build provider that it installed."""
-    folder = f"resource-docker-build-v{versions.DOCKER_BUILD}"
-    return pulumi_home(settings) / "plugins" / folder / _PROVIDER
+def _plugin(settings: Settings) -> Path:
+    return pulumi_home(settings) / "plugins" / f"resource-docker-build-v{versions.DOCKER_BUILD}"
 
 
 def _require_node() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from infra.__main__ import deploy
-from local import tools
+from local import tools, versions
 from local.plugin.launcher import install
 from local.settings import Settings
 from tests.integration.azure.builder import PLUGIN
@@ -23,6 +23,7 @@ SETTINGS = Settings(name="azure-program")
 PROJECT = "pipelines"
 
 _HERE = "tests.integration.azure"
+_BUILDER = "pulumi-resource-docker-build"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class AzureProgram(Engine):
         self._requests.touch()
         variables = {
             REQUESTS: str(self._requests),
-            PLUGIN: str(tools.docker_build_command(SETTINGS)),
+            PLUGIN: str(_docker_build()),
             # No Docker answers, and none is asked whether it can build.
             "DOCKER_HOST": f"unix://{folder / 'no-docker.sock'}",
             "DOCKER_BUILDKIT": "1",
@@ -69,7 +70,7 @@ class AzureProgram(Engine):
         self.set_config(config)
 
     def _install(self, folder: Path) -> Path:
-        install(folder, f"{_HERE}.builder", "pulumi-resource-docker-build")
+        install(folder, f"{_HERE}.builder", _BUILDER)
         return install(folder, f"{_HERE}.recorder").parent
 
     def set_config(self, config: Mapping[str, Any]) -> None:
@@ -87,3 +88,9 @@ class AzureProgram(Engine):
     def requests(self) -> Iterator[Request]:
         """All requests since the stack was made."""
         return (Request(**json.loads(line)) for line in self._requests.read_text().splitlines())
+
+
+def _docker_build() -> Path:
+    """Where Pulumi keeps the real plugin for images once it is installed."""
+    name = f"resource-docker-build-v{versions.DOCKER_BUILD}"
+    return tools.pulumi_home(SETTINGS) / "plugins" / name / _BUILDER
