@@ -81,7 +81,7 @@ def decided(job: Job, now: datetime, upstream: Progress | None = None) -> Job:
     if job.run_requested_at:
         return _requested(job, now, upstream)
     if job.paused:
-        return job
+        return replace(job, queued_fire_at=None)
     if upstream:
         return _followed(job, now, upstream)
     return _fired(job, now) if _due(job, now) else job
@@ -135,14 +135,22 @@ def _fired(job: Job, now: datetime) -> Job:
     fire = job.next_fire_at if catches_all else _latest_due(job, now)
     if fire is None or fire <= job.scheduled_through:
         return replace(job, next_fire_at=job.schedule.next_fire(job.scheduled_through))
-    end = _window_end(job, fire)
+    missed = options.catch_up is CatchUp.NONE and now - job.due_at(fire) > MISFIRE_GRACE
+    waited = job.queued_fire_at
+    if waited and waited <= job.scheduled_through:
+        waited = None
+    end = _window_end(job, waited if missed and waited else fire)
     # With `all`, one fire time may take several windows.
     reached = not catches_all or end >= fire - options.lag
     through = fire if reached else job.scheduled_through
     passed = replace(
-        job, scheduled_through=through, next_fire_at=job.schedule.next_fire(through), reason=None
+        job,
+        scheduled_through=through,
+        next_fire_at=job.schedule.next_fire(through),
+        queued_fire_at=None,
+        reason=None,
     )
-    if options.catch_up is CatchUp.NONE and now - job.due_at(fire) > MISFIRE_GRACE:
+    if missed and not waited:
         return replace(
             passed, reason=f"The fire time {_utc(fire)} was missed, and catchUp is none."
         )
@@ -189,11 +197,9 @@ def skipped(job: Job, now: datetime) -> tuple[Job, Run] | None:
     Returns:
         The job with that fire time decided, and a run that says so; ``None`` where there is none.
     """
-    if job.paused or job.retired or not _due(job, now):
-        return None
     if job.options.overlap is not Overlap.SKIP or job.options.catch_up is CatchUp.ALL:
         return None
-    fire = _latest_due(job, now)
+    fire = _passed_fire(job, now)
     if fire is None:
         return None
     run_id = f"skipped-{fire:%Y%m%dT%H%M}"
@@ -210,6 +216,36 @@ def skipped(job: Job, now: datetime) -> tuple[Job, Run] | None:
         reason="The run before was still going, and overlap is skip.",
     )
     return replace(job, scheduled_through=fire, next_fire_at=job.schedule.next_fire(fire)), run
+
+
+def queued(job: Job, now: datetime) -> Job:
+    """The job with a fire time that passed while a run was going, where it has to be remembered.
+
+    With ``catchUp: none`` it would be taken for a missed one when that run has ended.
+    """
+    if job.options.overlap is not Overlap.QUEUE or job.options.catch_up is not CatchUp.NONE:
+        return job
+    fire = _passed_fire(job, now)
+    if fire is None or now - job.due_at(fire) > MISFIRE_GRACE:
+        return job
+    return replace(job, queued_fire_at=fire)
+
+
+def replaced(job: Job, run: Run, now: datetime) -> Verdict | None:
+    """That the active run gives way to one of a fire time that has passed, where such replace."""
+    if job.options.overlap is not Overlap.REPLACE:
+        return None
+    fire = _passed_fire(job, now)
+    if fire is None:
+        return None
+    reason = f"It was replaced by the run of the fire time {_utc(fire)}."
+    return Verdict(RunStatus.CANCELLED, reason, stop=run.status is not RunStatus.QUEUED)
+
+
+def _passed_fire(job: Job, now: datetime) -> datetime | None:
+    if job.paused or job.retired or not _due(job, now):
+        return None
+    return _latest_due(job, now)
 
 
 def judged(job: Job, run: Run, state: GroupState | None, now: datetime) -> Verdict | None:
@@ -239,6 +275,9 @@ def _running_judged(
     if now - (run.started_at or run.created_at) > options.run_deadline:
         reason = f"It was still going after {options.run_deadline}."
         return Verdict(RunStatus.TIMED_OUT, reason, stop=True)
+    if run.heartbeat_at and now - run.heartbeat_at > options.heartbeat_deadline:
+        reason = f"It has given no sign of life for {options.heartbeat_deadline}."
+        return Verdict(RunStatus.ABANDONED, reason, stop=True)
     return None
 
 

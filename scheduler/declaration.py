@@ -64,6 +64,8 @@ class Overlap(StrEnum):
     """The fire time is recorded as a skipped run."""
     QUEUE = "queue"
     """One further run waits until the present one has ended."""
+    REPLACE = "replace"
+    """The present run is stopped and ends as cancelled; a new one loads its window and more."""
 
 
 def _five_fields(expression: str) -> str:
@@ -176,6 +178,8 @@ class JobOptions(Declaration):
         overlap: see :class:`Overlap`.
         start_deadline: a started container that has not claimed its run by then has failed.
         run_deadline: a run that is still going by then is stopped.
+        heartbeat_deadline: a run that has given no sign of life for so long is stopped; the
+            runtime gives one every 30 seconds.
         max_attempts: how often one run is tried in all.
         retry_delay: wait before the second attempt; doubled for each further one, with jitter.
         paused: whether a job that is new to the table starts paused. Later changes have no effect:
@@ -199,6 +203,7 @@ class JobOptions(Declaration):
     overlap: Overlap = Overlap.SKIP
     start_deadline: PositiveDuration = timedelta(minutes=10)
     run_deadline: PositiveDuration = timedelta(hours=1)
+    heartbeat_deadline: PositiveDuration = timedelta(minutes=10)
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     retry_delay: PositiveDuration = timedelta(minutes=1)
     paused: bool = False
@@ -220,6 +225,13 @@ class JobOptions(Declaration):
                 )
         if self.after and self._changed("jitter"):
             raise _combination(self._given(["jitter", "after"]), "jitter with a fire time")
+        if self.overlap is Overlap.REPLACE:
+            # Each would stop the run that makes up for what was missed, over and over.
+            if self.after:
+                raise _combination(self._given(["overlap", "after"]), "replace with a fire time")
+            if self.catch_up is CatchUp.ALL:
+                allowed = "catchUp latest or none with replace"
+                raise _combination(self._given(["overlap", "catch_up"]), allowed)
         for key in ("at", "end"):
             moment: datetime | None = getattr(self, key)
             if moment is not None and moment <= self.start:

@@ -33,6 +33,7 @@ class Job:
         scheduled_through: fire times up to here were decided on; of a job that runs after others,
             how far they had come when it was.
         next_fire_at: the next fire time, UTC.
+        queued_fire_at: a fire time that was due in time and waits for the active run to end.
         retired: no deployment declares it any more.
         paused: an operator has paused it.
         status: for people: ``idle``, ``running``, ``paused`` or ``retired``.
@@ -66,6 +67,7 @@ class Job:
     watermark: datetime
     scheduled_through: datetime
     next_fire_at: datetime | None = None
+    queued_fire_at: datetime | None = None
     retired: bool = False
     paused: bool = False
     status: str = "idle"

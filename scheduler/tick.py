@@ -105,7 +105,11 @@ class Scheduler:
             passed, skipped_run = skip
             self.store.create_run(skipped_run)
             job = self._write(job, passed)
+        job = self._write(job, decisions.queued(job, now))
         run = self._active_run(job)
+        replaced = decisions.replaced(job, run, now) if run.active else None
+        if replaced:
+            return self._give_up(job, run, replaced, now)
         if run.status is RunStatus.QUEUED:
             self._launch(job, run, now)
             return job
@@ -151,7 +155,8 @@ class Scheduler:
         group = job.options.container_group
         if verdict.status is RunStatus.TIMED_OUT:
             _log.warning("run overdue %s", facts(job=job.name, run=run.run_id))
-        line = None if verdict.stop else self.groups.last_log_line(group)
+        ended = not verdict.stop and run.status is not RunStatus.QUEUED
+        line = self.groups.last_log_line(group) if ended else None
         job = self._write(job, decisions.given_up(job, replace(run, error=line), verdict, now))
         if verdict.stop:
             self._stop(job)

@@ -56,7 +56,7 @@ class RunStatus(StrEnum):
     ABANDONED = "abandoned"
     """The container ended without closing its run: killed, out of memory, or its host lost."""
     CANCELLED = "cancelled"
-    """An operator ended the run; it is not tried again."""
+    """An operator, or a newer run in its place, ended the run; it is not tried again."""
     SKIPPED = "skipped"
     """The job was due and was not run; ``reason`` says why."""
 

@@ -131,7 +131,10 @@ def test_a_declaration_has_the_schedule_and_not_the_container(folder: Path) -> N
             {"retryDelay": "soon"},
             'weather.retryDelay is "soon"; allowed is an ISO 8601 duration such as PT10M or P1D.',
         ),
-        ({"overlap": "never"}, "weather.overlap is \"never\"; allowed is 'skip' or 'queue'."),
+        (
+            {"overlap": "never"},
+            "weather.overlap is \"never\"; allowed is 'skip', 'queue' or 'replace'.",
+        ),
         ({"maxAttempts": 1.5}, "weather.maxAttempts is 1.5; allowed is a whole number."),
         ({"paused": "perhaps"}, 'weather.paused is "perhaps"; allowed is true or false.'),
         (
@@ -318,6 +321,14 @@ def test_missing_keys_are_one_sentence_each(folder: Path) -> None:
                 'has end "2024-01-01T00:00:00Z" and start "2024-01-01T00:00:00Z"; '
                 "allowed is end later than start."
             ),
+        ),
+        (
+            {"after": ["sales-orders"], "overlap": "replace"},
+            'has overlap "replace" and after ["sales-orders"]; allowed is replace with a fire ',
+        ),
+        (
+            {"every": "P1D", "overlap": "replace", "catchUp": "all"},
+            'has overlap "replace" and catchUp "all"; allowed is catchUp latest or none with rep',
         ),
         (
             {"after": ["sales"]},

@@ -245,6 +245,87 @@ def test_of_the_fire_times_during_a_run_one_is_queued() -> None:
     world.check_at_rest()
 
 
+def test_a_fire_time_that_waited_for_a_run_was_not_missed() -> None:
+    world = World(
+        Fate.HANGS,
+        overlap=Overlap.QUEUE,
+        catch_up=CatchUp.NONE,
+        run_deadline=timedelta(hours=1.5),
+        max_attempts=1,
+    )
+    world.run_until(hour(2.9))
+    # The run of 01:00 was stopped at 02:35.
+    assert world.statuses() == [TIMED_OUT, SUCCEEDED]
+    assert world.container.loaded == [(START, hour(2))]
+    assert world.job.queued_fire_at is None
+    world.check_at_rest()
+
+
+def test_a_pause_makes_a_waiting_fire_time_a_missed_one() -> None:
+    world = World(
+        Fate.HANGS,
+        overlap=Overlap.QUEUE,
+        catch_up=CatchUp.NONE,
+        run_deadline=timedelta(hours=1.2),
+        max_attempts=1,
+    )
+    world.run_until(hour(2.1))
+    assert world.job.queued_fire_at == hour(2)
+    world.set_job(paused=True)
+    world.run_until(hour(2.5))
+    world.set_job(paused=False)
+    world.run_until(hour(2.9))
+    assert world.container.loaded == []
+    assert "was missed" in (world.job.reason or "")
+
+
+def test_a_fire_time_replaces_the_run_that_is_going() -> None:
+    world = World(Fate.HANGS, overlap=Overlap.REPLACE, run_deadline=timedelta(hours=9))
+    world.run_until(hour(2))
+    assert world.statuses() == [RunStatus.CANCELLED, SUCCEEDED]
+    assert world.runs[0].reason == (
+        "It was replaced by the run of the fire time 2026-03-10 02:00 UTC."
+    )
+    assert world.container.stops == 1
+    world.tick()
+    assert world.container.loaded == [(START, hour(2))]
+    world.check_at_rest()
+
+
+def test_a_run_that_was_not_started_yet_is_replaced_without_a_stop() -> None:
+    world = World(Fate.REPORTS_AN_ERROR, overlap=Overlap.REPLACE, retry_delay=timedelta(hours=3))
+    world.run_until(hour(2.5))
+    assert world.statuses() == [FAILED, RunStatus.CANCELLED, SUCCEEDED]
+    assert world.container.stops == 0
+    world.check_loaded_once()
+
+
+def test_a_replaced_run_that_had_committed_counts() -> None:
+    world = World(Fate.HANGS, overlap=Overlap.REPLACE, run_deadline=timedelta(hours=9))
+    world.run_until(hour(1.5))
+    world.set_job(watermark=hour(1), commit_run_id=world.runs[0].run_id, commit_rows=7)
+    world.run_until(hour(2.5))
+    assert [(run.status, run.window_to) for run in world.runs] == [
+        (SUCCEEDED, hour(1)),
+        (SUCCEEDED, hour(2)),
+    ]
+
+
+def test_a_silent_run_is_stopped_and_tried_again() -> None:
+    world = World(Fate.HANGS, heartbeat_deadline=timedelta(minutes=10))
+    world.tick(hour(1))
+    (run,) = world.runs
+    world.store.update_run(replace(run, heartbeat_at=hour(1)))
+    world.tick(hour(1) + timedelta(minutes=10))
+    assert world.statuses() == [RunStatus.RUNNING]
+    world.tick(hour(1) + timedelta(minutes=11))
+    assert world.statuses()[0] is ABANDONED
+    assert world.runs[0].reason == "It has given no sign of life for 0:10:00."
+    assert world.container.stops == 1
+    world.run_until(hour(1.5))
+    world.check_loaded_once()
+
+
 @pytest.mark.parametrize(
     ("catch_up", "max_window", "expected"),
     [
@@ -416,8 +497,17 @@ def test_a_death_at_any_write_changes_nothing_in_the_end(fates: Sequence[Fate]) 
 
 
 @pytest.mark.parametrize("fate", [Fate.HANGS, Fate.NEVER_CLAIMS])
-@pytest.mark.parametrize("overlap", list(Overlap))
-@pytest.mark.parametrize("catch_up", [CatchUp.LATEST, CatchUp.ALL])
+@pytest.mark.parametrize(
+    ("overlap", "catch_up"),
+    [
+        (Overlap.SKIP, CatchUp.LATEST),
+        (Overlap.SKIP, CatchUp.ALL),
+        (Overlap.QUEUE, CatchUp.LATEST),
+        (Overlap.QUEUE, CatchUp.ALL),
+        (Overlap.QUEUE, CatchUp.NONE),
+        (Overlap.REPLACE, CatchUp.LATEST),
+    ],
+)
 def test_a_death_before_a_container_is_stopped_loses_no_window(
     fate: Fate, overlap: Overlap, catch_up: CatchUp
 ) -> None:
