@@ -6,7 +6,7 @@ PYTHON_IN_VENV := .venv/bin/python
 CODE := infra extractor scheduler local tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up status logs run preview down test lint unit integration format schema
+.PHONY: help setup up status logs run preview down test lint unit mutation integration format schema
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ preview: setup ## Show what `make up` would change
 down: setup ## Delete the local stack: containers, volumes, data and state
 	@$(PYTHON_IN_VENV) -m local down
 
-test: lint unit integration ## Run all checks and tests
+test: lint unit mutation integration ## Run all checks and tests
 
 lint: setup ## Check style and types
 	@$(PYTHON_IN_VENV) -m ruff check $(CODE)
@@ -38,6 +38,9 @@ lint: setup ## Check style and types
 
 unit: setup ## Run the unit tests, those of each extractor among them
 	@$(PYTHON_IN_VENV) -m pytest -q tests/unit extractor
+
+mutation: setup ## See a unit test fail for each security property that is turned
+	@$(PYTHON_IN_VENV) -m tests.mutation
 
 integration: setup ## Run the integration tests on a local stack of their own
 	@$(PYTHON_IN_VENV) -m pytest -q tests/integration

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from infra import images, sign_in
+from tests.unit.infra import stacks
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +29,4 @@ def signed_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 @pytest.fixture
 def config() -> dict[str, Any]:
     """A stack with the weather extractor, all options at their defaults."""
-    return {
-        "azure-native:location": "westeurope",
-        "pipelines:extractors": {
-            "weather": {"schedule": "0 6 * * *", "start": "2024-01-01T00:00:00Z"}
-        },
-    }
+    return stacks.minimal()

@@ -189,6 +189,11 @@ _ran: dict[str, Engine] = {}
 """What was declared, by configuration: most tests look at one and the same stack."""
 
 
+def run_key(config: Mapping[str, Any], stack: str = "dev", preview: bool = False) -> str:
+    """What tells one run of the program from another."""
+    return json.dumps([config, stack, preview], sort_keys=True)
+
+
 def run_program(
     config: Mapping[str, Any],
     *,
@@ -204,7 +209,7 @@ def run_program(
         preview: whether outputs of resources that do not exist yet are unknown.
         started: is called with the engine before the program runs, for programs that fail.
     """
-    key = json.dumps([config, stack, preview], sort_keys=True)
+    key = run_key(config, stack, preview)
     if key in _ran:
         return _ran[key]
     engine = Engine(preview=preview)
