@@ -16,10 +16,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import pydantic
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 
+from extractor.runtime.window import Window
 from scheduler import operations
-from scheduler.declaration import CronExpression, Declaration, TimeZone
+from scheduler.declaration import CronExpression, Declaration, PositiveDuration, TimeZone
 from scheduler.job import Job
 from scheduler.ports import Store
 from scheduler.schedule import Schedule
@@ -206,6 +215,30 @@ class ScheduleBody(Declaration):
     time_zone: TimeZone | None = None
 
 
+class BackfillBody(Declaration):
+    """A range of the past to load.
+
+    Args:
+        start: ``from`` in the body.
+        to: end of the range.
+        chunk: how much one run loads; without it, as much as a run of the live schedule does.
+        overlap: whether it may load rows that are in the lake in windows of other bounds.
+    """
+
+    start: Annotated[Moment, Field(alias="from")]
+    to: Moment
+    chunk: PositiveDuration | None = None
+    overlap: bool = False
+
+    @field_validator("to")
+    @classmethod
+    def _later(cls, to: datetime, info: ValidationInfo) -> datetime:
+        start = info.data.get("start")
+        if start is not None and to <= start:
+            raise ValueError("a time later than from")
+        return to
+
+
 class Jobs(View):
     """All jobs, by name."""
 
@@ -312,6 +345,24 @@ def _set_schedule(call: Call) -> JobView:
     return JobView.of(changed)
 
 
+def _start_backfill(call: Call) -> JobView:
+    body = _read(BackfillBody, call.body)
+    changed = operations.start_backfill(
+        call.store,
+        _job(call).name,
+        Window(body.start, body.to),
+        body.chunk,
+        overlap=body.overlap,
+        by=call.by,
+        now=call.now,
+    )
+    return JobView.of(changed)
+
+
+def _cancel_backfill(call: Call) -> JobView:
+    return _done(call, operations.cancel_backfill)
+
+
 ENDPOINTS = (
     Endpoint("list_jobs", GET, "jobs", _list_jobs),
     Endpoint("show_job", GET, "jobs/{name}", _show_job),
@@ -323,4 +374,6 @@ ENDPOINTS = (
     Endpoint("cancel_run", POST, "jobs/{name}/cancel", _cancel),
     Endpoint("set_watermark", POST, "jobs/{name}/watermark", _set_watermark),
     Endpoint("set_schedule", POST, "jobs/{name}/schedule", _set_schedule),
+    Endpoint("start_backfill", POST, "jobs/{name}/backfill", _start_backfill),
+    Endpoint("cancel_backfill", POST, "jobs/{name}/backfill/cancel", _cancel_backfill),
 )

@@ -7,7 +7,8 @@ import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from extractor.runtime.records import Run, RunStatus, run_row_key
+from extractor.runtime.records import BACKFILL, Run, RunStatus, run_row_key
+from scheduler import backfill
 from scheduler.declaration import CatchUp, JobDeclaration, Overlap
 from scheduler.job import Job, fingerprint, run_from_json, run_to_json
 from scheduler.ports import GroupState
@@ -83,8 +84,21 @@ def decided(job: Job, now: datetime, upstream: Progress | None = None) -> Job:
     if job.paused:
         return replace(job, queued_fire_at=None)
     if upstream:
-        return _followed(job, now, upstream)
-    return _fired(job, now) if _due(job, now) else job
+        job = _followed(job, now, upstream)
+    elif _due(job, now):
+        job = _fired(job, now)
+    return job if job.active_run else _backfilled(job, now)
+
+
+def _backfilled(job: Job, now: datetime) -> Job:
+    """The job with the next chunk of its backfill; what the live schedule asked for went first."""
+    found = backfill.next_chunk(job, now)
+    if found is None:
+        return job
+    window, attempt = found
+    run = replace(new_run(job, window.end, now, trigger=BACKFILL), window_from=window.start)
+    # Why the live schedule has nothing to do is still so.
+    return replace(with_run(job, replace(run, attempt=attempt)), reason=job.reason)
 
 
 def _requested(job: Job, now: datetime, upstream: Progress | None) -> Job:
@@ -196,7 +210,10 @@ def skipped(job: Job, now: datetime) -> tuple[Job, Run] | None:
 
     Returns:
         The job with that fire time decided, and a run that says so; ``None`` where there is none.
+        A chunk of a backfill makes a fire time wait, and never skips it.
     """
+    if backfill.holds(job):
+        return None
     if job.options.overlap is not Overlap.SKIP or job.options.catch_up is CatchUp.ALL:
         return None
     fire = _passed_fire(job, now)
@@ -223,7 +240,8 @@ def queued(job: Job, now: datetime) -> Job:
 
     With ``catchUp: none`` it would be taken for a missed one when that run has ended.
     """
-    if job.options.overlap is not Overlap.QUEUE or job.options.catch_up is not CatchUp.NONE:
+    waits = job.options.overlap is Overlap.QUEUE or backfill.holds(job)
+    if not waits or job.options.catch_up is not CatchUp.NONE:
         return job
     fire = _passed_fire(job, now)
     if fire is None or now - job.due_at(fire) > MISFIRE_GRACE:
@@ -233,7 +251,7 @@ def queued(job: Job, now: datetime) -> Job:
 
 def replaced(job: Job, run: Run, now: datetime) -> Verdict | None:
     """That the active run gives way to one of a fire time that has passed, where such replace."""
-    if job.options.overlap is not Overlap.REPLACE:
+    if job.options.overlap is not Overlap.REPLACE or run.trigger == BACKFILL:
         return None
     fire = _passed_fire(job, now)
     if fire is None:
@@ -316,14 +334,17 @@ def given_up(job: Job, run: Run, verdict: Verdict, now: datetime) -> Job:
 
 
 def closed(job: Job, run: Run, now: datetime) -> Job:
-    """The job after a run has ended, held by a retry where one is due."""
+    """The job after a run has ended, held by a retry where one is due.
+
+    A chunk of a backfill is none of the live schedule's runs, and its retry does not hold the job.
+    """
+    freed = replace(job, active_run=None, pending_run=None, closing=None, fence=None, reason=None)
+    final = _cancelled(job) or run.status not in RETRIED or run.attempt >= job.options.max_attempts
+    if run.trigger == BACKFILL:
+        retry_at = None if final else now + retry_delay(job.options, run)
+        return backfill.ended(freed, run, retry_at)
     ended = replace(
-        job,
-        active_run=None,
-        pending_run=None,
-        closing=None,
-        fence=None,
-        reason=None,
+        freed,
         last_run_id=run.run_id,
         last_status=run.status,
         last_run_at=run.ended_at or now,
@@ -331,9 +352,7 @@ def closed(job: Job, run: Run, now: datetime) -> Job:
             run.ended_at if run.status is RunStatus.SUCCEEDED else job.last_success_at
         ),
     )
-    if _cancelled(job) or run.status not in RETRIED or run.attempt >= job.options.max_attempts:
-        return ended
-    return with_run(ended, _retry(ended, run, now))
+    return ended if final else with_run(ended, _retry(ended, run, now))
 
 
 def _cancelled(job: Job) -> bool:

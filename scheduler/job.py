@@ -52,6 +52,8 @@ class Job:
         run_requested_by: who.
         override_schedule: cron expression that an operator has set; a changed declaration ends it.
         override_time_zone: the time zone of that.
+        backfill: JSON of its :class:`~scheduler.backfill.Backfill`.
+        backfill_position: everything of the backfill before it is in the lake.
         pending_audit: JSON of what operators did and the table ``audit`` does not tell yet, see
             :mod:`scheduler.audit`.
         commit_run_id: the run that last moved the watermark.
@@ -84,6 +86,8 @@ class Job:
     run_requested_by: str | None = None
     override_schedule: str | None = None
     override_time_zone: str | None = None
+    backfill: str | None = None
+    backfill_position: datetime | None = None
     pending_audit: str | None = None
     commit_run_id: str | None = None
     commit_rows: int | None = None

@@ -12,12 +12,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from extractor.runtime.log import facts
-from extractor.runtime.records import Run, RunStatus
-from scheduler import audit, decisions
+from extractor.runtime.records import BACKFILL, Run, RunStatus
+from extractor.runtime.window import Window
+from scheduler import audit, backfill, decisions
 from scheduler.job import Job, run_from_json
 from scheduler.ports import ConflictError, Store
 from scheduler.schedule import Schedule
@@ -59,11 +60,12 @@ def run_now(store: Store, name: str, *, by: str, now: datetime) -> Job:
 def set_watermark(store: Store, name: str, watermark: datetime, *, by: str, now: datetime) -> Job:
     """Load again, or never, from another time on.
 
-    Refused while a run is going: it would move the watermark back when it ends.
+    Refused while a run is going: it would move the watermark back when it ends. A chunk of a
+    backfill would not.
     """
 
     def change(job: Job) -> Job:
-        if job.active_run:
+        if job.active_run and not backfill.holds(job):
             raise OperationError(
                 f"{name} is running; cancel its run, or set the watermark when it has ended."
             )
@@ -83,13 +85,17 @@ def override_schedule(
             override_schedule=schedule.expression if schedule else None,
             override_time_zone=schedule.time_zone if schedule else None,
         )
-        return replace(changed, scheduled_through=now, next_fire_at=changed.schedule.next_fire(now))
+        # A job that runs after others counts from what it has loaded.
+        through = job.watermark if changed.upstreams else now
+        return replace(
+            changed, scheduled_through=through, next_fire_at=changed.schedule.next_fire(now)
+        )
 
     return _change(store, name, "set schedule", change, by=by, now=now)
 
 
 def cancel(store: Store, name: str, *, by: str, now: datetime) -> Job:
-    """End the active run as cancelled, without a retry.
+    """End the active run as cancelled, without a retry; with a chunk its backfill ends as well.
 
     Its rights to write are gone with this; the next tick stops its container and closes its row. A
     load that it had committed before counts.
@@ -97,10 +103,62 @@ def cancel(store: Store, name: str, *, by: str, now: datetime) -> Job:
 
     def change(job: Job) -> Job:
         run = _active_run(store, job)
-        verdict = decisions.Verdict(RunStatus.CANCELLED, f"Cancelled by {by}.")
-        return decisions.given_up(job, run, verdict, now)
+        if run is None:
+            raise OperationError(f"{name} has no run to cancel.")
+        if run.trigger == BACKFILL:
+            job = backfill.stopped(job, _cancelled_by(by))
+        return _cancelled(job, run, by, now)
 
     return _change(store, name, "cancel", change, by=by, now=now)
+
+
+def start_backfill(
+    store: Store,
+    name: str,
+    window: Window,
+    chunk: timedelta | None,
+    *,
+    overlap: bool = False,
+    by: str,
+    now: datetime,
+) -> Job:
+    """Load a range of the past in chunks, beside the live schedule; see :mod:`scheduler.backfill`.
+
+    Args:
+        store: the tables.
+        name: the job.
+        window: the range; not later than the watermark, behind which the live schedule loads.
+        chunk: how much one run loads; ``None``: as much as a run of the live schedule does.
+        overlap: whether it may load rows that are in the lake in windows of other bounds.
+        by: who asks for it.
+        now: the time.
+    """
+
+    def change(job: Job) -> Job:
+        if job.retired:
+            raise OperationError(f"{name} is retired: no deployment declares it any more.")
+        if backfill.going(job) or backfill.holds(job):
+            raise OperationError(f"{name} has a backfill that is not done; cancel it first.")
+        asked = backfill.Backfill(start=window.start, end=window.end, chunk=chunk, by=by, at=now)
+        _check_range(job, asked)
+        if not overlap:
+            _check_overlap(store, job, asked)
+        return backfill.asked(job, asked)
+
+    return _change(store, name, "backfill", change, by=by, now=now)
+
+
+def cancel_backfill(store: Store, name: str, *, by: str, now: datetime) -> Job:
+    """End the job's backfill, with the chunk that is going; a live run is left alone."""
+
+    def change(job: Job) -> Job:
+        if not backfill.going(job):
+            raise OperationError(f"{name} has no backfill to cancel.")
+        run = _active_run(store, job) if backfill.holds(job) else None
+        job = backfill.stopped(job, _cancelled_by(by))
+        return _cancelled(job, run, by, now) if run else job
+
+    return _change(store, name, "cancel backfill", change, by=by, now=now)
 
 
 def unknown(store: Store, name: str) -> NoReturn:
@@ -109,15 +167,56 @@ def unknown(store: Store, name: str) -> NoReturn:
     raise UnknownJobError(f'The job is "{name}"; allowed is one of {known}.')
 
 
-def _active_run(store: Store, job: Job) -> Run:
+def _active_run(store: Store, job: Job) -> Run | None:
     """The run that holds the job; its row is written here if a tick has not come to it."""
     if not job.active_run or not job.pending_run:
-        raise OperationError(f"{job.name} has no run to cancel.")
+        return None
     found = store.run(job.name, job.active_run)
     run = found or store.create_run(run_from_json(job.pending_run))
-    if not run.active:
-        raise OperationError(f"The run {run.run_id} of {job.name} has just ended.")
-    return run
+    return run if run.active else None
+
+
+def _cancelled(job: Job, run: Run, by: str, now: datetime) -> Job:
+    verdict = decisions.Verdict(RunStatus.CANCELLED, _cancelled_by(by))
+    return decisions.given_up(job, run, verdict, now)
+
+
+def _cancelled_by(by: str) -> str:
+    return f"Cancelled by {by}."
+
+
+def _check_range(job: Job, asked: backfill.Backfill) -> None:
+    if asked.end > job.watermark:
+        raise OperationError(
+            f'to is "{_iso(asked.end)}"; allowed is at most the watermark, {_iso(job.watermark)}: '
+            "what comes behind it is loaded by the schedule."
+        )
+    if backfill.too_many(job, asked):
+        raise OperationError(
+            f"The range has more than {backfill.MOST_CHUNKS} chunks; allowed is a longer chunk or "
+            "a shorter range."
+        )
+
+
+def _check_overlap(store: Store, job: Job, asked: backfill.Backfill) -> None:
+    """Refuse what would leave rows in the lake twice: a chunk replaces a window of its own bounds.
+
+    What runs loaded that the history no longer has is not known.
+    """
+    chunks = set(backfill.windows(job, asked, asked.start))
+    for run in store.runs(job.name):
+        loaded = Window(run.window_from, run.window_to)
+        within = loaded.start < asked.end and loaded.end > asked.start
+        if run.lake_path and within and loaded not in chunks:
+            raise OperationError(
+                f"The window {loaded} is in the lake and is none of the backfill's chunks, so its "
+                "rows would be there twice; choose another range or chunk, or delete the folder "
+                f"{run.lake_path} and allow the overlap."
+            )
+
+
+def _iso(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _change(

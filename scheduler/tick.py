@@ -133,7 +133,7 @@ class Scheduler:
         return job
 
     def _launch(self, job: Job, run: Run, now: datetime) -> None:
-        held_back = job.paused and run.trigger == "schedule"
+        held_back = job.paused and run.trigger != "manual"
         if held_back or (run.not_before and run.not_before > now):
             return
         run = self.store.update_run(replace(run, status=RunStatus.STARTING, starting_at=now))

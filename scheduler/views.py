@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Self
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from extractor.runtime.records import Run, RunStatus
+from scheduler import backfill
 from scheduler.job import Job
 
 
@@ -25,6 +26,62 @@ class LastRun(View):
     id: str
     status: RunStatus | None
     at: datetime | None
+
+
+class Span(View):
+    """From ``start`` on, up to and without ``end``."""
+
+    start: Annotated[datetime, Field(alias="from")]
+    end: Annotated[datetime, Field(alias="to")]
+
+
+class BackfillView(View):
+    """A backfill.
+
+    Args:
+        status: ``running``, ``waiting`` for its turn or its next attempt, ``done`` or ``stopped``.
+        reason: why it was stopped.
+        range: what it loads.
+        position: everything of the range before it is in the lake.
+        share: how much of the range that is, from 0 to 1.
+        chunk: how much one run loads; ``None``: as much as a run of the live schedule.
+        requested_by: who asked for it.
+        requested_at: when.
+    """
+
+    status: str
+    reason: str | None
+    range: Span
+    position: datetime
+    share: float
+    chunk: timedelta | None
+    requested_by: str
+    requested_at: datetime
+
+    @classmethod
+    def of(cls, job: Job) -> Self | None:
+        """What there is to see of the job's backfill; ``None`` where there never was one."""
+        asked = backfill.of(job)
+        if asked is None:
+            return None
+        position = backfill.position(job)
+        return cls(
+            status=_backfill_status(job),
+            reason=asked.stopped,
+            range=Span(start=asked.start, end=asked.end),
+            position=position,
+            share=round((position - asked.start) / (asked.end - asked.start), 3),
+            chunk=asked.chunk,
+            requested_by=asked.by,
+            requested_at=asked.at,
+        )
+
+
+def _backfill_status(job: Job) -> str:
+    if backfill.going(job):
+        return "running" if backfill.holds(job) else "waiting"
+    asked = backfill.of(job)
+    return "stopped" if asked and asked.stopped else "done"
 
 
 class JobView(View):
@@ -44,6 +101,7 @@ class JobView(View):
         start_requested_by: who asked for a run that has not begun.
         last_run: see :class:`LastRun`.
         last_success_at: when a run last succeeded.
+        backfill: the last one; see :class:`BackfillView`.
     """
 
     name: str
@@ -59,6 +117,7 @@ class JobView(View):
     start_requested_by: str | None
     last_run: LastRun | None
     last_success_at: datetime | None
+    backfill: BackfillView | None
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -78,14 +137,8 @@ class JobView(View):
             start_requested_by=job.run_requested_by,
             last_run=LastRun(id=last, status=job.last_status, at=job.last_run_at) if last else None,
             last_success_at=job.last_success_at,
+            backfill=BackfillView.of(job),
         )
-
-
-class Span(View):
-    """From ``start`` on, up to and without ``end``."""
-
-    start: datetime
-    end: datetime
 
 
 class RunView(View):

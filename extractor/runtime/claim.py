@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 
 from extractor.runtime.log import facts
 from extractor.runtime.ports import ConflictError, JobRow, RunStore
-from extractor.runtime.records import Commit, Run, RunStatus
+from extractor.runtime.records import BACKFILL, Commit, Run, RunStatus
 from extractor.runtime.window import Window
 
 logger = logging.getLogger(__name__)
@@ -102,11 +102,14 @@ class Claim:
     def commit(self, commit: Commit) -> None:
         """Move the job's watermark to the window's end, and say which load did it, in one write.
 
+        A run of a backfill moves the backfill's position and leaves the watermark where it is.
+
         Raises:
-            FenceLostError: the watermark has not moved and must not.
+            FenceLostError: nothing has moved and must not.
             ConflictError: the row was written by others at every one of many attempts.
         """
-        changes = {"watermark": self.run.window_to, **asdict(commit)}
+        moved = "backfill_position" if self.run.trigger == BACKFILL else "watermark"
+        changes = {moved: self.run.window_to, **asdict(commit)}
         for _ in _attempts():
             job = self._fenced_job()
             try:

@@ -29,6 +29,9 @@ _MAX_MICROSECONDS = 10**18
 _EPOCH = datetime(1, 1, 1, tzinfo=UTC)
 
 
+BACKFILL = "backfill"
+"""Trigger of a run whose commit moves the job's ``backfill_position`` and not its ``watermark``."""
+
 STAGING_FOLDER = "_staging"
 """Folder of the lake for files on their way; readers leave out what begins with an underscore."""
 
@@ -80,7 +83,7 @@ class Run:
         run_id: names the run within its job.
         row_key: see :func:`run_row_key`.
         status: see :class:`RunStatus`.
-        trigger: ``schedule`` or ``manual``.
+        trigger: ``schedule``, ``manual`` or ``backfill``.
         window_from: inclusive lower bound of the data to load, UTC.
         window_to: exclusive upper bound, UTC, fixed when the run was created.
         created_at: when the scheduler decided on the run, UTC.

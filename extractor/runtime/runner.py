@@ -157,7 +157,7 @@ def _commit_and_close(load: Load, leftovers: list[str]) -> int:
     claim, commit = load.claim, load.commit
     try:
         claim.commit(commit)
-        logger.info("committed %s", facts(watermark=claim.run.window_to.isoformat()))
+        logger.info("committed %s", facts(until=claim.run.window_to.isoformat()))
         load.delete(leftovers)
         claim.close(
             Outcome(

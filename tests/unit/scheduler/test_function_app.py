@@ -96,6 +96,8 @@ def test_the_functions_have_their_routes_and_methods() -> None:
         ("POST", "jobs/{name}/cancel"),
         ("POST", "jobs/{name}/watermark"),
         ("POST", "jobs/{name}/schedule"),
+        ("POST", "jobs/{name}/backfill"),
+        ("POST", "jobs/{name}/backfill/cancel"),
     }
 
 
@@ -191,7 +193,7 @@ def test_the_runs_are_paged_newest_first(world: World) -> None:
         assert after is not None
         status, answer = call("list_runs", query={"limit": "2", "after": after})
         assert status == 200
-        seen += [each["window"]["end"] for each in answer["runs"]]
+        seen += [each["window"]["to"] for each in answer["runs"]]
         assert len(answer["runs"]) == expected
         after = answer["next"]
     assert after is None
@@ -258,6 +260,30 @@ def test_the_declared_time_zone_is_that_of_a_schedule_without_one(world: World) 
     assert (answer["schedule"], answer["timeZone"]) == ("0 6 * * *", "Asia/Tokyo")
 
 
+def test_a_range_is_backfilled_and_its_progress_seen(world: World) -> None:
+    body = {"from": "2026-03-01T00:00:00+01:00", "to": "2026-03-01T00:00:00Z", "chunk": "PT30M"}
+    answer = call("start_backfill", body=body)[1]
+    seen = {
+        "status": "waiting",
+        "reason": None,
+        "range": {"from": "2026-02-28T23:00:00Z", "to": "2026-03-01T00:00:00Z"},
+        "position": "2026-02-28T23:00:00Z",
+        "share": 0.0,
+        "chunk": "PT30M",
+        "requestedBy": f"anna@example.com ({OBJECT_ID})",
+    }
+    assert answer["backfill"].items() >= seen.items()
+    world.tick()
+    assert call("show_job")[1]["backfill"]["status"] == "running"
+    half = {"position": "2026-02-28T23:30:00Z", "share": 0.5}
+    assert call("show_job")[1]["backfill"].items() >= half.items()
+    assert call("start_backfill", body=body)[0] == 409
+    answer = call("cancel_backfill")[1]
+    assert answer["backfill"]["status"] == "stopped"
+    assert answer["backfill"]["reason"] == f"Cancelled by anna@example.com ({OBJECT_ID})."
+    assert call("cancel_backfill") == (409, {"error": "weather has no backfill to cancel."})
+
+
 # What is wrong
 
 
@@ -267,6 +293,7 @@ def test_an_unknown_job_is_not_found(world: World, name: str, job: str) -> None:
     bodies = {
         "set_watermark": {"watermark": "2026-03-01T00:00:00Z"},
         "set_schedule": {"schedule": None},
+        "start_backfill": {"from": "2026-03-01T00:00:00Z", "to": "2026-03-02T00:00:00Z"},
     }
     status, answer = call(name, job=job, body=bodies.get(name))
     assert (status, answer["error"]) == (404, f'The job is "{job}"; allowed is one of {NAME}.')
@@ -311,6 +338,17 @@ def test_table_storage_is_not_asked_for_what_can_be_no_jobs_name(world: World) -
             {"schedule": "0 6 * * *", "timeZone": "Mars"},
             "timeZone is \"Mars\"; allowed is an IANA time zone such as 'UTC' or 'Europe/Berlin'.",
         ),
+        (
+            "start_backfill",
+            {"from": "2026-03-01T00:00:00Z", "to": "2026-03-01T00:00:00Z"},
+            'to is "2026-03-01T00:00:00Z"; allowed is a time later than from.',
+        ),
+        (
+            "start_backfill",
+            {"from": "2026-03-01T00:00:00Z", "to": "2026-03-02T00:00:00Z", "chunk": "PT0S"},
+            "chunk is \"PT0S\"; allowed is a duration above zero such as 'PT10M' or 'P1D'.",
+        ),
+        ("start_backfill", {"to": "2026-03-01T00:00:00Z"}, "from is missing; it is required."),
         (
             "pause_job",
             {"paused": True},

@@ -100,6 +100,17 @@ def test_the_declared_schedule_can_be_returned_to() -> None:
     assert (job.expression, job.next_fire_at) == ("0 * * * *", hour(1))
 
 
+def test_a_job_that_runs_after_others_does_so_again_when_it_gives_up_a_schedule() -> None:
+    world = World(schedule=None, after=("upstream",))
+    world.tick(START)
+    job = operations.override_schedule(world.store, NAME, Schedule("30 6 * * *"), **asked(world))
+    assert (job.upstreams, job.next_fire_at) == ((), hour(6.5))
+    world.now = hour(3)
+    job = operations.override_schedule(world.store, NAME, None, **asked(world))
+    assert (job.upstreams, job.next_fire_at) == (("upstream",), None)
+    assert job.scheduled_through == job.watermark
+
+
 # Cancelling
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
 from typing import Any, TypeVar
 
-from extractor.runtime.records import Run, RunStatus
+from extractor.runtime.records import BACKFILL, Run, RunStatus
 from scheduler.audit import AuditEntry
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job
@@ -111,6 +111,7 @@ class Container(ContainerGroups):
         self.busy = False
         self.missing = False
         self.loaded: list[Window] = []
+        self.backfilled: list[Window] = []
         self._now = START
         self._running = False
         self._fresh = False
@@ -185,9 +186,11 @@ class Container(ContainerGroups):
             self._close(run, RunStatus.FAILED)
             return
         assert self._job().fence == run.claim_token
-        self.loaded.append((run.window_from, run.window_to))
+        chunk = run.trigger == BACKFILL
+        (self.backfilled if chunk else self.loaded).append((run.window_from, run.window_to))
+        moved = {"backfill_position" if chunk else "watermark": run.window_to}
         self._save_job(
-            watermark=run.window_to,
+            **moved,
             commit_run_id=run.run_id,
             commit_rows=7,
             commit_bytes=70,

@@ -11,7 +11,7 @@ import pytest
 from extractor.runtime import Window
 from extractor.runtime.claim import Claim, FenceLostError, Outcome, take
 from extractor.runtime.ports import ConflictError
-from extractor.runtime.records import Commit, Run, RunStatus
+from extractor.runtime.records import BACKFILL, Commit, Run, RunStatus
 from extractor.runtime.testing import IMAGE_DIGEST, JOB, MemoryRunStore
 
 WINDOW = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 3, tzinfo=UTC))
@@ -165,6 +165,22 @@ def test_a_commit_moves_the_watermark_and_says_which_load_did(store: Disturbed) 
     assert store.jobs[JOB]["commit_rows"] == 3
     assert store.jobs[JOB]["commit_bytes"] == 300
     assert store.jobs[JOB]["commit_lake_path"] == "job/window"
+
+
+def test_a_commit_of_a_backfill_moves_its_position_and_not_the_watermark(
+    store: Disturbed,
+) -> None:
+    run = store.start(WINDOW)
+    store.put_run(replace(run, trigger=BACKFILL))
+    store.put_job(watermark=WINDOW.start)
+    claim = claim_of(store)
+    claim.commit(COMMIT)
+    row = store.jobs[JOB]
+    assert (row["watermark"], row["backfill_position"]) == (WINDOW.start, WINDOW.end)
+    assert row["commit_run_id"] == "run"
+    store.put_job(fence=None)
+    with pytest.raises(FenceLostError):
+        claim.commit(COMMIT)
 
 
 def test_a_commit_outlasts_a_write_of_others(store: Disturbed) -> None:
