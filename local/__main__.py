@@ -136,14 +136,16 @@ def _require_job(data: StackData, name: str | None) -> None:
 
 
 def _first_success(settings: Settings, data: StackData) -> Run:
-    """Wait for a run that landed rows.
+    """Wait for a run that landed rows, and for the scheduler to have seen its end.
 
     Raises:
         CommandError: none did in time; the log of the last one that tried was printed.
     """
 
     def landed() -> Run | None:
-        succeeded = (each for each in data.runs() if each.status is RunStatus.SUCCEEDED)
+        held = {job.active_run for job in data.jobs()}
+        ended = (each for each in data.runs() if each.row_key not in held)
+        succeeded = (each for each in ended if each.status is RunStatus.SUCCEEDED)
         return next((each for each in succeeded if each.rows), None)
 
     with step("Waiting for a run to land data"):
@@ -223,6 +225,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.command(Settings.from_environment(), options)
     except (SetupError, DeploymentError, CommandError, ContainersError) as error:
+        if isinstance(error, DeploymentError):
+            for line in error.log:
+                console.print(f"  {line}", markup=False)
         for line in str(error).splitlines():
             console.print(f"[bold red]error:[/] {escape(line)}")
         return 1

@@ -96,7 +96,10 @@ def _make(archive: Path) -> None:
         install_packages(["mmdebstrap"], "mmdebstrap, which makes the base image,")
     require_disk(archive.parent, _GB, "The base image")
     with (
-        step(f"Making the base image {versions.BASE_IMAGE} of Debian packages, about a minute"),
+        step(
+            f"Making the base image {versions.BASE_IMAGE} of Debian packages",
+            lasting="about a minute",
+        ),
         tempfile.TemporaryDirectory(dir=archive.parent) as folder,
     ):
         authorities = Path(folder) / Path(_AUTHORITIES).name

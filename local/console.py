@@ -36,18 +36,23 @@ class Step:
 
 
 @contextlib.contextmanager
-def step(text: str) -> Iterator[Step]:
+def step(text: str, *, lasting: str | None = None) -> Iterator[Step]:
     """Show ``text`` with the seconds it has taken so far, and leave one line when it is done.
 
     Off a terminal, where nothing can be overwritten, the text comes first and the time afterwards.
+
+    Args:
+        text: what is done.
+        lasting: how long that usually takes, shown while it is under way.
     """
     start = time.monotonic()
+    begun = f"{text}, {lasting}" if lasting else text
     try:
         if console.is_terminal:
-            with console.status(text) as status, _ticking(text, start, status.update) as show:
+            with console.status(begun) as status, _ticking(begun, start, status.update) as show:
                 yield Step(text, show)
         else:
-            console.print(f"  {text} …", markup=False)
+            console.print(f"  {begun} …", markup=False)
             yield Step(text, lambda _: None)
     except BaseException:
         console.print(f"[red]✗[/] {text} ({_seconds(start)})")

@@ -10,11 +10,13 @@ import os
 import shutil
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -22,6 +24,11 @@ from local.console import SetupError, run, step
 from local.settings import SHARED
 
 _REACHABLE_S = 5.0
+_FULL = 1 << 20
+"""Bytes below which nothing more can be written to speak of."""
+
+_WATCH_S = 0.1
+
 _GIB = 1024**3
 
 
@@ -92,6 +99,34 @@ def require_disk(folder: Path, gigabytes: float, purpose: str) -> None:
         raise SetupError(
             f"{purpose} needs {gigabytes:g} GB of free disk and {existing} has {free:.1f} GB."
         )
+
+
+class DiskWatch:
+    """Notices that a disk is full at some time while the ``with`` block runs.
+
+    A build that ran out of disk may free it again before it reports its end.
+
+    Args:
+        folder: a folder on the disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.was_full = False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self.was_full and not self._ended.wait(_WATCH_S):
+            self.was_full = shutil.disk_usage(self._folder).free < _FULL
 
 
 def require_free_ports(ports: Iterable[int], hosts: Iterable[str]) -> None:

@@ -53,7 +53,7 @@ _DOCKER_HUB = "https://registry-1.docker.io/v2/"
 _LABEL = "data-pipelines.stack"
 _START_S = 60.0
 _PROBE_S = 2.0
-_IMAGES_GB = 3.0
+IMAGES_GB = 3.0
 """Free disk for the images of a stack: their layers in BuildKit, in the registry and in Docker."""
 
 _BUILD_CACHE = "5GB"
@@ -99,7 +99,7 @@ def start(settings: Settings) -> None:
             if not _keeper(settings).running():
                 _keeper(settings).sweep()
                 require_free_ports(_ports(settings), addresses())
-                require_disk(SHARED, _IMAGES_GB, "The local stack")
+                require_disk(SHARED, IMAGES_GB, "The local stack")
             _start(settings)
         except BaseException:
             if not before:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from pulumi import automation
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, OpType, StepEventMetadata
 
 from infra.__main__ import deploy
+from local.console import disk_full
+from local.machine import DiskWatch
 from local.settings import REPOSITORY, Settings
 
 CONFIGURATION = REPOSITORY / "Pulumi.local.yaml"
@@ -26,6 +29,8 @@ CONFIGURATION = REPOSITORY / "Pulumi.local.yaml"
 _UNCHANGED = frozenset({OpType.SAME, OpType.READ, OpType.REFRESH})
 
 _DEPLOYED_PACKAGES = ("azure-native:", "docker-build:")
+
+_LOG_LINES = 15
 
 _NOISE = re.compile(r"^(error: )?(update|preview|destroy) failed$|^resource .* failed|^$")
 _REPEATED = "an unhandled error occurred: "
@@ -35,7 +40,16 @@ _MARKUP = re.compile(r"<\{%[^%]*%\}>|\x1b\[[0-9;]*m")
 
 
 class DeploymentError(Exception):
-    """The engine failed; the text has its errors, a line each."""
+    """The engine failed; the text has its errors, a line each.
+
+    Args:
+        errors: the text.
+        log: the last lines that the failed resources wrote, such as the build of an image.
+    """
+
+    def __init__(self, errors: str, log: Sequence[str] = ()) -> None:
+        super().__init__(errors)
+        self.log = log
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,10 @@ class _Events:
     show: Callable[[Change], None]
     changes: list[Change] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    logs: defaultdict[str, deque[str]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=_LOG_LINES))
+    )
 
     def __call__(self, event: EngineEvent) -> None:
         if event.diagnostic_event:
@@ -87,10 +105,27 @@ class _Events:
         self.changes.append(change)
         self.show(change)
 
+    def failure(self, otherwise: str, *, disk_was_full: bool = False) -> DeploymentError:
+        """What went wrong.
+
+        Args:
+            otherwise: the error where the engine reported none.
+            disk_was_full: the likely reason where no log says so: BuildKit may lose last lines.
+        """
+        log = [line for name in self.failed for line in self.logs[name]]
+        if disk_was_full or disk_full("\n".join([*self.errors, *log])):
+            failed = self.failed[0] if self.failed else "The deployment"
+            return DeploymentError(f"{failed} failed: the disk is full.", log)
+        return DeploymentError("\n".join(self.errors) or otherwise, log)
+
     def _diagnostic(self, event: DiagnosticEvent) -> None:
+        resource = event.urn.rpartition("::")[2] if event.urn else ""
+        if event.ephemeral and event.severity == "info" and event.message.strip():
+            self.logs[resource].append(event.message.rstrip())
         if event.severity not in ("error", "info#err"):
             return
-        resource = event.urn.rpartition("::")[2] if event.urn else ""
+        if resource and resource not in self.failed:
+            self.failed.append(resource)
         for line in _MARKUP.sub("", event.message).splitlines():
             text = line.strip().removeprefix("error: ").removeprefix(_REPEATED)
             if _NOISE.match(text):
@@ -162,12 +197,12 @@ class LocalStack:
     def _operate(self, operation: str, show: Callable[[Change], None]) -> Sequence[Change]:
         self._write_project()
         events = _Events(show)
-        with _working_in(self._project):
+        with _working_in(self._project), DiskWatch(self._project) as disk:
             stack = self._select()
             try:
                 getattr(stack, operation)(on_event=events, suppress_progress=True)
             except automation.CommandError as error:
-                raise DeploymentError("\n".join(events.errors) or _last_line(error)) from error
+                raise events.failure(_last_line(error), disk_was_full=disk.was_full) from error
         return events.changes
 
     def _select(self) -> automation.Stack:

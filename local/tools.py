@@ -83,7 +83,8 @@ def ensure_pulumi(settings: Settings) -> None:
             bin_folder(settings),
             variable="github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v"
             + versions.PULUMI,
-            title=f"Building Pulumi {versions.PULUMI} from source, about 4 minutes on 2 cores",
+            title=f"Building Pulumi {versions.PULUMI} from source",
+            lasting="about 4 minutes on 2 cores",
         )
 
 
@@ -108,7 +109,8 @@ def ensure_docker_build(settings: Settings) -> None:
             Path(folder),
             variable="github.com/pulumi/pulumi-docker-build/provider.Version="
             + versions.DOCKER_BUILD,
-            title=f"Building {title} from source, about 2 minutes on 2 cores",
+            title=f"Building {title} from source",
+            lasting="about 2 minutes on 2 cores",
         )
         _install_plugin(settings, "--file", str(Path(folder) / _PROVIDER))
 
@@ -149,7 +151,8 @@ def ensure_buildkitd(settings: Settings) -> None:
             "docker-build",
             "github.com/moby/buildkit/cmd/buildkitd",
             bin_folder(settings),
-            title="Building BuildKit from source, about 1 minute on 2 cores",
+            title="Building BuildKit from source",
+            lasting="about 1 minute on 2 cores",
         )
 
 
@@ -301,6 +304,7 @@ def _build(
     target: Path,
     *,
     title: str,
+    lasting: str,
     variable: str | None = None,
 ) -> None:
     """Build a command of one of the modules in ``local/toolchain``.
@@ -311,6 +315,7 @@ def _build(
         package: the command's package.
         target: the folder for the command.
         title: says what is done.
+        lasting: how long that usually takes.
         variable: ``name=value`` of a Go variable to set, such as the version.
     """
     what = title.partition(" from source")[0]
@@ -319,7 +324,10 @@ def _build(
     target.mkdir(parents=True, exist_ok=True)
     flags = "-s -w" + (f" -X {variable}" if variable else "")
     # Complete commands only: a build may be interrupted while it writes one.
-    with step(title) as progress, tempfile.TemporaryDirectory(dir=target) as folder:
+    with (
+        step(title, lasting=lasting) as progress,
+        tempfile.TemporaryDirectory(dir=target) as folder,
+    ):
         run(
             [go, "build", "-v", "-o", f"{folder}/", "-ldflags", flags, package],
             failure=f"{what} failed",

@@ -6,11 +6,12 @@ tools and the container engine.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,11 +44,16 @@ class Clone:
     folder: Path
     settings: Settings = SETTINGS
 
-    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Result:
-        """Run ``python -m local`` with these arguments."""
+    def run(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> Result:
+        """Run ``python -m local`` with these arguments, by the command ``prefix`` if there is."""
         variables = {**os.environ, **self.settings.environment(), "COLUMNS": "200"}
         process = subprocess.run(
-            [sys.executable, "-m", "local", *arguments],
+            [*prefix, sys.executable, "-m", "local", *arguments],
             cwd=self.folder,
             env={**variables, **(environment or {})},
             stdout=subprocess.PIPE,
@@ -76,10 +82,13 @@ class Deployed:
     first: Result
 
 
-@pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """A copy whose stack is deleted in the end."""
-    folder = tmp_path_factory.mktemp("clone")
+def copy_repository(folder: Path, local: Path) -> Path:
+    """Copy the repository as it is now.
+
+    Args:
+        folder: for the copy.
+        local: what is to be its ``.local``.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=REPOSITORY,
@@ -91,8 +100,22 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
         if (REPOSITORY / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, folder / name)
+    (folder / ".local").symlink_to(local)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A copy whose stack is deleted in the end."""
     SHARED.mkdir(exist_ok=True)
-    (folder / ".local").symlink_to(SHARED)
+    with (SHARED / "tests.lock").open("w") as lock:
+        # Test sessions of several working trees may share the stack's ports.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from _deployable(tmp_path_factory.mktemp("clone"))
+
+
+def _deployable(folder: Path) -> Iterator[Clone]:
+    copy_repository(folder, SHARED)
     copy = Clone(folder)
     # Four months in one run take long enough to be interrupted.
     copy.edit("Pulumi.local.yaml", "maxWindow: P31D", "maxWindow: P122D")

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import csv
 import re
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-import psutil
 import pytest
 from vega_datasets import local_data
 
 from extractor.runtime.records import Run, RunStatus
-from local.settings import SHARED
 from scheduler import operations
-from tests.integration.conftest import Clone, Deployed
+from tests.integration.conftest import Deployed
 
 T = TypeVar("T")
 
@@ -202,19 +199,3 @@ def test_an_unknown_job_is_one_sentence(deployed: Deployed) -> None:
     result = deployed.clone.run("run", "wether")
     assert result.code == 1
     assert result.output.strip() == 'error: JOB is "wether"; allowed is one of weather.'
-
-
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-def test_a_taken_port_is_one_sentence_and_nothing_is_left(clone: Clone, taken_port: int) -> None:
-    other = {"LOCAL_STACK": "other", "LOCAL_PORT_BASE": str(taken_port - 1)}
-    result = clone.run("up", environment=other)
-    assert result.code == 1
-    (error,) = [line for line in result.output.splitlines() if line.startswith("error:")]
-    assert f"Port {taken_port} is taken" in error
-    left = [p for p in psutil.process_iter(["cmdline"]) if "other" in str(p.info["cmdline"])]
-    assert [p for p in left if str(SHARED / "stacks" / "other") in str(p.info["cmdline"])] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,3 +91,15 @@ def test_waiting_ends_with_the_reason() -> None:
     machine.wait_until(lambda: next(answers), timeout_s=1, failure=lambda: "never")
     with pytest.raises(SetupError, match=r"^it is late$"):
         machine.wait_until(lambda: False, timeout_s=0, failure=lambda: "it is late")
+
+
+@pytest.mark.parametrize(("free", "full"), [(0, True), (1 << 30, False)])
+def test_a_disk_that_was_full_for_a_while(
+    free: int, full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_WATCH_S", 0.001)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with machine.DiskWatch(tmp_path) as disk:
+        time.sleep(0.02)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
+    assert disk.was_full is full
