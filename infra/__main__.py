@@ -1,6 +1,7 @@
 """The Pulumi program: which parts a stack has, and what each is given. The same for every stack."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 # Pulumi puts only this folder on the path; the packages are beside it.
@@ -9,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pulumi
 from pulumi_azure_native import authorization, resources
 
-from infra import naming
+from infra import naming, preview
 from infra.config import ConfigurationError, StackConfig
 from infra.extractors import Extractor, ExtractorProps, stage_runtime
 from infra.lake import Lake, LakeProps
@@ -72,6 +73,7 @@ def deploy() -> None:
         )
         Extractor(name, props)
 
+    declarations = [each.declaration(name) for name, each in config.extractors.items()]
     Scheduler(
         "scheduler",
         SchedulerProps(
@@ -84,7 +86,7 @@ def deploy() -> None:
             tables=tables,
             monitoring=monitoring,
             network=network,
-            jobs=[each.declaration(name) for name, each in config.extractors.items()],
+            jobs=declarations,
         ),
     )
 
@@ -93,6 +95,11 @@ def deploy() -> None:
     pulumi.export("lakeAccount", lake.account_name)
     pulumi.export("lakeFileSystem", lake.file_system)
     pulumi.export("tablesAccount", tables.account_name)
+    # Of this output, a preview shows how each job's declaration differs from the deployed one.
+    pulumi.export("jobs", {name: each.written() for name, each in config.extractors.items()})
+    if pulumi.runtime.is_dry_run() and declarations:
+        times = preview.fire_times(declarations, datetime.now(UTC))
+        pulumi.log.info(f"The next fire times\n{times}")
 
 
 if __name__ == "__main__":

@@ -183,6 +183,13 @@ class ExtractorConfig(JobOptions):
     environment: Mapping[EnvironmentName, str] = Field(default_factory=dict)
     secrets: Mapping[EnvironmentName, SecretName] = Field(default_factory=dict)
 
+    def written(self) -> Mapping[str, Any]:
+        """Everything that is not at its default, by the keys of the configuration."""
+        written: Mapping[str, Any] = self.model_dump(
+            mode="json", by_alias=True, exclude_defaults=True
+        )
+        return written
+
     def declaration(self, name: str) -> JobDeclaration:
         """What the scheduler is told of the job; its container group is called like the job."""
         options = self.model_dump(include=set(JobOptions.model_fields), exclude_unset=True)

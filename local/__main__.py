@@ -63,8 +63,12 @@ def preview(settings: Settings, _: argparse.Namespace) -> None:
     """Say what ``up`` would change."""
     services.start(settings)
     with step("Previewing"):
-        changes = _stack(settings).preview()
-    _print_changes(changes, "Nothing would change.")
+        found = _stack(settings).preview()
+    _print_changes(found.changes, "Nothing would change.")
+    for line in view.job_changes(found.outputs_before, found.outputs_after):
+        console.print(line, markup=False)
+    for note in found.notes:
+        console.print(f"\n{note}", markup=False)
 
 
 def status(settings: Settings, _: argparse.Namespace) -> None:

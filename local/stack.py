@@ -28,6 +28,8 @@ CONFIGURATION = REPOSITORY / "Pulumi.local.yaml"
 
 _UNCHANGED = frozenset({OpType.SAME, OpType.READ, OpType.REFRESH})
 
+_STACK_TYPE = "pulumi:pulumi:Stack"
+
 _DEPLOYED_PACKAGES = ("azure-native:", "docker-build:")
 
 _LOG_LINES = 15
@@ -78,6 +80,23 @@ class Change:
         )
 
 
+@dataclass(frozen=True)
+class Preview:
+    """What :meth:`LocalStack.up` would do.
+
+    Args:
+        changes: what it would change.
+        notes: what the program says in a preview.
+        outputs_before: the stack's outputs, as they are known.
+        outputs_after: what they would be.
+    """
+
+    changes: Sequence[Change]
+    notes: Sequence[str]
+    outputs_before: Mapping[str, Any]
+    outputs_after: Mapping[str, Any]
+
+
 @dataclass
 class _Events:
     """Collects what the engine reports while it runs."""
@@ -89,12 +108,20 @@ class _Events:
     logs: defaultdict[str, deque[str]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_LOG_LINES))
     )
+    notes: list[str] = field(default_factory=list)
+    outputs: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
 
     def __call__(self, event: EngineEvent) -> None:
         if event.diagnostic_event:
             self._diagnostic(event.diagnostic_event)
         if event.resource_pre_event:
             self._step(event.resource_pre_event.metadata)
+        if event.res_outputs_event and event.res_outputs_event.metadata.type == _STACK_TYPE:
+            step = event.res_outputs_event.metadata
+            self.outputs = (
+                (step.old.outputs or {}) if step.old else {},
+                (step.new.outputs or {}) if step.new else {},
+            )
 
     def _step(self, step: StepEventMetadata) -> None:
         # The stack, its components and the providers are nothing that is deployed.
@@ -122,6 +149,9 @@ class _Events:
         resource = event.urn.rpartition("::")[2] if event.urn else ""
         if event.ephemeral and event.severity == "info" and event.message.strip():
             self.logs[resource].append(event.message.rstrip())
+        # What the program itself says belongs to no resource, or to the stack.
+        if event.severity == "info" and (not event.urn or f"::{_STACK_TYPE}::" in event.urn):
+            self.notes.append(_MARKUP.sub("", event.message).rstrip())
         if event.severity not in ("error", "info#err"):
             return
         if resource and resource not in self.failed:
@@ -160,9 +190,10 @@ class LocalStack:
         """Whether the stack was ever brought up, and not taken down since."""
         return (self._project / "Pulumi.yaml").is_file()
 
-    def preview(self, show: Callable[[Change], None] = lambda _: None) -> Sequence[Change]:
-        """What :meth:`up` would change; see there for the arguments and errors."""
-        return self._operate("preview", show)
+    def preview(self, show: Callable[[Change], None] = lambda _: None) -> Preview:
+        """What :meth:`up` would do; see there for the arguments and errors."""
+        events = self._operate("preview", show)
+        return Preview(events.changes, events.notes, *events.outputs)
 
     def up(self, show: Callable[[Change], None] = lambda _: None) -> Sequence[Change]:
         """Bring the stack to what the program declares.
@@ -176,11 +207,11 @@ class LocalStack:
         Raises:
             DeploymentError: the program or a resource failed.
         """
-        return self._operate("up", show)
+        return self._operate("up", show).changes
 
     def destroy(self, show: Callable[[Change], None] = lambda _: None) -> Sequence[Change]:
         """Delete every resource; see :meth:`up` for the arguments and errors."""
-        return self._operate("destroy", show)
+        return self._operate("destroy", show).changes
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, from its state.
@@ -194,7 +225,7 @@ class LocalStack:
             except automation.CommandError as error:
                 raise DeploymentError(_last_line(error)) from error
 
-    def _operate(self, operation: str, show: Callable[[Change], None]) -> Sequence[Change]:
+    def _operate(self, operation: str, show: Callable[[Change], None]) -> _Events:
         self._write_project()
         events = _Events(show)
         with _working_in(self._project), DiskWatch(self._project) as disk:
@@ -203,7 +234,7 @@ class LocalStack:
                 getattr(stack, operation)(on_event=events, suppress_progress=True)
             except automation.CommandError as error:
                 raise events.failure(_last_line(error), disk_was_full=disk.was_full) from error
-        return events.changes
+        return events
 
     def _select(self) -> automation.Stack:
         return automation.create_or_select_stack(

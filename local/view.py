@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 from rich import box
@@ -67,6 +69,34 @@ def landed_table(landed: Landed) -> Table:
     for row in head.to_pylist():
         table.add_row(*(_cell(value) for value in row.values()))
     return table
+
+
+def job_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """How the declarations of the jobs differ, a line for each key; none where they do not.
+
+    Args:
+        before: the stack's outputs as deployed.
+        after: the stack's outputs as they would be.
+    """
+    old, new = before.get("jobs", {}), after.get("jobs", {})
+    for job in sorted({*old, *new}):
+        if job not in old:
+            yield f"  new job {job}: {_declared(new[job])}"
+        elif job not in new:
+            yield f"  job {job} would end: {_declared(old[job])}"
+        elif old[job] != new[job]:
+            yield f"  job {job}"
+            yield from _key_changes(old[job], new[job])
+
+
+def _key_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            yield f"    {key}: {_declared(old.get(key))} → {_declared(new.get(key))}"
+
+
+def _declared(value: Any) -> str:
+    return "its default" if value is None else json.dumps(value)
 
 
 def status_text(status: RunStatus) -> Text:
