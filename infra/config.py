@@ -35,6 +35,11 @@ MAX_MEMORY_GB = 16
 more: https://learn.microsoft.com/azure/container-instances/container-instances-resource-and-quota-limits.
 """
 
+CONTAINER_GROUPS_QUOTA = 100
+"""Container groups that a subscription may have in a region unless Microsoft has granted more:
+https://learn.microsoft.com/azure/container-instances/container-instances-resource-and-quota-limits.
+"""
+
 SMALLEST_NETWORK = 24
 """Longest prefix of the network: three subnets of /26 have room in it."""
 
@@ -309,6 +314,22 @@ class NetworkConfig(Declaration):
     deployer_addresses: Sequence[Address] = ()
 
 
+class PoliciesConfig(Declaration):
+    """What the stack may not declare, beside what no stack may; see :mod:`infra.policies`.
+
+    Args:
+        public_network: whether storage, registry, key vault and containers may be reached from the
+            internet. Where they may not, a stack that is not ``isolated`` is refused.
+        required_tags: tags that every resource has to have, beside the project's and the stack's.
+        container_groups: how many container groups the stack may have, the scheduler's included:
+            what the subscription's quota in the region leaves for it.
+    """
+
+    public_network: bool = True
+    required_tags: Sequence[str] = ()
+    container_groups: Annotated[int, Field(ge=1)] = CONTAINER_GROUPS_QUOTA
+
+
 class StackConfig(Declaration):
     """Everything under ``pipelines:``.
 
@@ -318,6 +339,7 @@ class StackConfig(Declaration):
         lake: see :class:`LakeConfig`.
         monitoring: see :class:`MonitoringConfig`.
         network: see :class:`NetworkConfig`.
+        policies: see :class:`PoliciesConfig`.
         scheduler: see :class:`SchedulerConfig`.
         tags: put on every resource that takes tags, beside the project's and the stack's name.
     """
@@ -327,6 +349,7 @@ class StackConfig(Declaration):
     lake: LakeConfig = LakeConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
     network: NetworkConfig = NetworkConfig()
+    policies: PoliciesConfig = PoliciesConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     tags: Mapping[str, str] = Field(default_factory=dict)
 
@@ -362,6 +385,7 @@ class StackConfig(Declaration):
             ) from None
         _check_folders(config.extractors, folder)
         _check_upstreams(config.extractors)
+        _check_quota(config)
         return config
 
 
@@ -397,6 +421,19 @@ def _check_upstreams(extractors: Mapping[str, ExtractorConfig]) -> None:
     ]
     if mistakes:
         raise ConfigurationError("\n".join(mistakes))
+
+
+def _check_quota(config: StackConfig) -> None:
+    of_scheduler = int(config.scheduler.host is SchedulerHost.CONTAINER)
+    groups = len(config.extractors) + of_scheduler
+    limit = config.policies.container_groups
+    if groups > limit:
+        raise ConfigurationError(
+            f"{NAMESPACE}:extractors has {len(config.extractors)} extractors, which with the "
+            f"scheduler make {groups} container groups; allowed is at most {limit}: that is "
+            f"Azure's quota for a subscription in a region unless it was raised; then set "
+            f"{NAMESPACE}:policies.containerGroups."
+        )
 
 
 def _found(folder: Path) -> str:

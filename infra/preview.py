@@ -77,7 +77,7 @@ def _in_short(job: Job, now: datetime) -> Iterator[str]:
 
 def _in_detail(job: Job, now: datetime) -> Iterator[str]:
     fires = [fire for fire, _ in zip(upcoming(job, now), range(FIRES), strict=False)]
-    yield f"{_title(job)}{':' if fires else ': no fire time of its own'}"
+    yield f"{_title(job)}{'' if fires else ': no fire time of its own'}"
     if not fires:
         return
     zone = ZoneInfo(job.time_zone)

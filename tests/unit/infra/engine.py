@@ -220,6 +220,8 @@ def run_program(
         pulumi.runtime.set_mocks(
             engine, project="pipelines", stack=stack, preview=preview, monitor=Monitor(engine)
         )
+        # The stack outlives a run; the policies of the program that ran before must not.
+        pulumi.runtime.get_root_resource()._transformations = []  # type: ignore[union-attr]
         pulumi.runtime.set_all_config({key: _text(value) for key, value in config.items()})
         pulumi.runtime.test(_deploy_without_aliases)()  # type: ignore[no-untyped-call] # Pulumi gives it no types
     finally:

@@ -258,7 +258,7 @@ def test_an_unknown_key_at_the_top(folder: Path) -> None:
     (sentence,) = errors(folder, extractors={}, retention={})
     assert sentence == (
         "pipelines:retention is not a known key; "
-        "allowed are baseImage, extractors, lake, monitoring, network, scheduler, tags."
+        "allowed are baseImage, extractors, lake, monitoring, network, policies, scheduler, tags."
     )
 
 
@@ -413,3 +413,35 @@ def test_a_value_that_is_no_object(folder: Path) -> None:
 def test_every_tenth_of_a_gigabyte_is_accepted(folder: Path, memory: float) -> None:
     extractors = {"weather": {**WEATHER, "memory": memory}}
     assert parse(folder, extractors=extractors).extractors["weather"].memory == memory
+
+
+@pytest.mark.parametrize(
+    ("host", "limit", "refused"),
+    [
+        ("function", 2, False),
+        ("container", 2, True),
+        ("function", 1, True),
+        ("container", 3, False),
+    ],
+)
+def test_more_container_groups_than_the_quota(
+    folder: Path, host: str, limit: int, refused: bool
+) -> None:
+    values = {
+        "extractors": {"weather": WEATHER, "sales-orders": WEATHER},
+        "scheduler": {"host": host},
+        "policies": {"containerGroups": limit},
+    }
+    if not refused:
+        parse(folder, **values)
+        return
+    (sentence,) = errors(folder, **values)
+    groups = 2 + (host == "container")
+    assert sentence.startswith(
+        "pipelines:extractors has 2 extractors, which with the scheduler make "
+        f"{groups} container groups; allowed is at most {limit}: "
+    )
+
+
+def test_azure_grants_a_hundred_container_groups(folder: Path) -> None:
+    assert parse(folder, extractors={}).policies.container_groups == 100
