@@ -9,14 +9,13 @@ import pytest
 
 from infra.preview import DETAILED_JOBS, clock_change, fire_times
 from scheduler.declaration import JobDeclaration
-from scheduler.schedule import Schedule
 from tests.unit.infra.engine import Engine, run_program
 
 MARCH = datetime(2027, 3, 26, 10, tzinfo=UTC)
 NOVEMBER = datetime(2026, 11, 25, 10, tzinfo=UTC)
 
 
-def job(schedule: str, zone: str = "Europe/Amsterdam", **more: Any) -> JobDeclaration:
+def job(schedule: str | None, zone: str = "Europe/Amsterdam", **more: Any) -> JobDeclaration:
     values = {"name": "weather", "containerGroup": "weather", "start": "2024-01-01T00:00:00Z"}
     return JobDeclaration.model_validate({**values, "schedule": schedule, "timeZone": zone, **more})
 
@@ -62,10 +61,24 @@ def test_a_job_that_starts_later_fires_after_its_start() -> None:
     assert lines(later, NOVEMBER)[1].startswith("  Tue 2027-06-01 06:00 +02:00")
 
 
-def test_a_job_that_no_clock_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "next_fire", lambda *_: None)
-    assert lines(job("0 6 * * *"), NOVEMBER) == [
-        "weather: 0 6 * * * Europe/Amsterdam: no fire time of its own"
+def test_an_interval_follows_real_time() -> None:
+    hours = job(None, "UTC", every="PT6H")
+    assert lines(hours, MARCH)[:3] == [
+        "weather: every PT6H UTC",
+        "  Fri 2027-03-26 12:00 +00:00",
+        "  Fri 2027-03-26 18:00 +00:00",
+    ]
+
+
+def test_a_job_that_no_clock_starts() -> None:
+    assert lines(job(None, "UTC", after=["orders", "customers"]), NOVEMBER) == [
+        "weather: after orders, customers UTC: no fire time of its own"
+    ]
+
+
+def test_a_job_that_fires_once_more() -> None:
+    assert lines(job(None, "UTC", at="2027-01-01T00:00:00Z"), NOVEMBER)[1:] == [
+        "  Fri 2027-01-01 00:00 +00:00"
     ]
 
 
