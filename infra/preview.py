@@ -109,7 +109,9 @@ def _changes(earlier: datetime, later: datetime) -> bool:
 
 
 def _title(job: Job) -> str:
-    return f"{job.name}: {job.expression} {job.time_zone}"
+    # Only a cron expression is read in a time zone.
+    zone = f" {job.time_zone}" if job.options.schedule else ""
+    return f"{job.name}: {job.expression}{zone}"
 
 
 def _time(at: datetime) -> str:

@@ -64,7 +64,7 @@ def test_a_job_that_starts_later_fires_after_its_start() -> None:
 def test_an_interval_follows_real_time() -> None:
     hours = job(None, "UTC", every="PT6H")
     assert lines(hours, MARCH)[:3] == [
-        "weather: every PT6H UTC",
+        "weather: every PT6H",
         "  Fri 2027-03-26 12:00 +00:00",
         "  Fri 2027-03-26 18:00 +00:00",
     ]
@@ -72,7 +72,7 @@ def test_an_interval_follows_real_time() -> None:
 
 def test_a_job_that_no_clock_starts() -> None:
     assert lines(job(None, "UTC", after=["orders", "customers"]), NOVEMBER) == [
-        "weather: after orders, customers UTC: no fire time of its own"
+        "weather: after orders, customers: no fire time of its own"
     ]
 
 
