@@ -45,6 +45,9 @@ mutation: setup ## See a unit test fail for each security property that is turne
 integration: setup ## Run the integration tests on a local stack of their own
 	@$(PYTHON_IN_VENV) -m pytest -q tests/integration
 
+docs: setup ## Write the tables in docs/ anew, from what the tests see
+	@UPDATE_DOCS=1 $(PYTHON_IN_VENV) -m pytest -q tests/integration -k documented
+
 format: setup ## Format the code and sort its imports
 	@$(PYTHON_IN_VENV) -m ruff format $(CODE)
 	@$(PYTHON_IN_VENV) -m ruff check --fix $(CODE)

@@ -134,6 +134,11 @@ _NAMES["authorization:ManagementLockByScope"] = _NAMES[
 ]
 
 
+def has_name_rule(kind: str) -> bool:
+    """Whether the names of a type are checked by the rule that Azure documents."""
+    return kind in _NAMES
+
+
 def violations(kind: str, own_name: str | None, inputs: Mapping[str, Any]) -> Iterator[Violation]:
     """The rules that a resource breaks; unknown values break none.
 
@@ -148,6 +153,56 @@ def violations(kind: str, own_name: str | None, inputs: Mapping[str, Any]) -> It
     further = _FURTHER.get(kind)
     if further:
         yield from further(inputs)
+    yield from _tags(kind, inputs.get("tags"))
+
+
+_TAGS_MAX = 50
+_TAGS_MAX_PRIVATE_DNS = 15
+_TAG_NAME = _NameRule(
+    r"[^<>%&\\?/]{1,512}", "a name of 1 to 512 characters other than < > % & \\ ? /"
+)
+_TAG_NAME_OF_STORAGE = _NameRule(
+    r"[^<>%&\\?/]{1,128}", "a name of 1 to 128 characters other than < > % & \\ ? /"
+)
+_TAG_VALUE = _NameRule(r"(?s:.){0,256}", "at most 256 characters")
+
+
+def _tags(kind: str, value: Any) -> Iterator[Violation]:
+    """What Azure takes as tags.
+
+    Source: https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations
+    """
+    tags = _map(value)
+    most = _TAGS_MAX_PRIVATE_DNS if kind.startswith("privatedns:") else _TAGS_MAX
+    if len(tags) > most:
+        yield Violation("tags", len(tags), f"at most {most}")
+    rule = _TAG_NAME_OF_STORAGE if kind == "storage:StorageAccount" else _TAG_NAME
+    for name, text in tags.items():
+        if not rule.accepts(name):
+            yield Violation("tags", name, rule.allowed)
+        if not _TAG_VALUE.accepts(text):
+            yield Violation(f'tags["{name}"]', text, _TAG_VALUE.allowed)
+
+
+def _action_group(inputs: Mapping[str, Any]) -> Iterator[Violation]:
+    """Source: https://learn.microsoft.com/azure/azure-monitor/alerts/action-groups"""
+    rule = _NameRule(r".{1,12}", "1 to 12 characters")
+    if not rule.accepts(inputs.get("groupShortName")):
+        yield Violation("groupShortName", inputs["groupShortName"], rule.allowed)
+
+
+def _lock(inputs: Mapping[str, Any]) -> Iterator[Violation]:
+    """Source: https://learn.microsoft.com/rest/api/resources/management-locks"""
+    rule = _NameRule(r"(?s:.){0,512}", "at most 512 characters")
+    if not rule.accepts(inputs.get("notes")):
+        yield Violation("notes", inputs["notes"], rule.allowed)
+
+
+def _vault(inputs: Mapping[str, Any]) -> Iterator[Violation]:
+    """Source: https://learn.microsoft.com/azure/key-vault/general/soft-delete-overview"""
+    days = _map(inputs.get("properties")).get("softDeleteRetentionInDays")
+    if isinstance(unwrap(days), int) and not 7 <= unwrap(days) <= 90:  # noqa: PLR2004
+        yield Violation("properties.softDeleteRetentionInDays", days, "7 to 90")
 
 
 def _container_group(inputs: Mapping[str, Any]) -> Iterator[Violation]:
@@ -195,7 +250,10 @@ def _web_app(inputs: Mapping[str, Any]) -> Iterator[Violation]:
 
 
 _FURTHER: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Violation]]] = {
+    "authorization:ManagementLockByScope": _lock,
     "containerinstance:ContainerGroup": _container_group,
+    "keyvault:Vault": _vault,
+    "monitor:ActionGroup": _action_group,
     "web:WebApp": _web_app,
 }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pulumi
@@ -17,8 +18,11 @@ from infra import images, sign_in
 from local import tools
 from local.machine import exclusive
 from tests.integration.azure.configurations import CONFIGURATIONS
+from tests.integration.azure.documents import compare, resources_table
 from tests.integration.azure.offline import ReachedOutError, offline
 from tests.integration.azure.program import SETTINGS, AzureProgram, Request
+from tests.integration.azure.requests import APIS, check, url_parameters
+from tests.integration.azure.wrong import Wrong, variants
 
 _UNRESOLVED = re.compile(r"Output\[|__str__ on an Output|<pulumi\.| object at 0x")
 """What Python writes of an output that somebody took for its value."""
@@ -53,17 +57,25 @@ def toolchain() -> None:
         tools.ensure_docker_build(SETTINGS)
 
 
-@pytest.fixture(scope="session", params=CONFIGURATIONS)
-def run(
-    request: pytest.FixtureRequest, toolchain: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Run]:
-    """Each configuration previewed and deployed twice, without a connection to anything."""
-    stack, config = CONFIGURATIONS[request.param]
+@pytest.fixture(scope="session")
+def runs(toolchain: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """Each configuration previewed and deployed twice, when it is first asked for."""
+    return functools.cache(lambda name: _run(name, tmp_path_factory))
+
+
+@pytest.fixture(params=CONFIGURATIONS)
+def run(request: pytest.FixtureRequest, runs: Callable[[str], Run]) -> Run:
+    return runs(request.param)
+
+
+def _run(name: str, folders: pytest.TempPathFactory) -> Run:
+    """Without a connection to anything outside this machine."""
+    stack, config = CONFIGURATIONS[name]
     signed_in: list[tuple[str, str]] = []
     with pytest.MonkeyPatch.context() as patch, offline() as proxy:
         patch.setattr(sign_in, "sign_in", lambda *arguments: signed_in.append(arguments))
-        patch.setattr(images, "STAGING", tmp_path_factory.mktemp("staging"))
-        program = AzureProgram(tmp_path_factory.mktemp("stack"), stack, config, proxy)
+        patch.setattr(images, "STAGING", folders.mktemp("staging"))
+        program = AzureProgram(folders.mktemp("stack"), stack, config, proxy)
         previewed = program.preview_program()
         assert not signed_in
         assert not list(program.requests())
@@ -72,9 +84,8 @@ def run(
         said.append(_said(program))
         repeated = program.deploy()
         said += [_said(program), json.dumps(program.state())]
-        yield Run(
-            previewed, deployed, repeated, "\n".join(said), signed_in, list(program.requests())
-        )
+    requests = list(program.requests())
+    return Run(previewed, deployed, repeated, "\n".join(said), signed_in, requests)
 
 
 def _said(program: AzureProgram) -> str:
@@ -101,6 +112,63 @@ def test_an_output_taken_for_its_value_would_be_seen() -> None:
     output = object.__new__(pulumi.Output)
     assert _UNRESOLVED.search(f"{output}")
     assert _UNRESOLVED.search(f"{output!r}")
+
+
+def test_every_request_is_as_azure_s_sdk_describes_it(run: Run) -> None:
+    checked = [check(request) for request in run.requests]
+    assert checked
+    assert {each.kind: each.findings.problems for each in checked if each.findings.problems} == {}
+
+
+def test_what_a_request_refers_to_is_made_by_another(run: Run) -> None:
+    text = json.dumps([request.inputs for request in run.requests])
+    made = [request.id for request in run.requests]
+    own = re.compile(r"/subscriptions/[^/]+/providers/Microsoft\.Authorization/roleDefinitions/")
+    referred = set(re.findall(r'"(/subscriptions/[^"]+)"', text))
+    assert {
+        each
+        for each in referred
+        # Azure's own roles are there, and secrets are people's to put into the vault.
+        if not own.match(each) and each.partition("/secrets/")[0] not in made
+    } == set()
+    assert len(referred) > len(made) / 3
+
+
+def test_a_wrong_request_would_be_seen(runs: Callable[[str], Run]) -> None:
+    """Each property of each type of resource, wrong in each way that Azure's SDK knows of."""
+    requests = {each.type: each for name in CONFIGURATIONS for each in runs(name).requests}
+    assert {each.partition(":")[2] for each in requests} == set(APIS)
+    unseen = [
+        f"{request.type} {place} {wrong.value}"
+        for request in requests.values()
+        for place, wrong, variant in variants(request)
+        if _is_known_to_be_wrong(request, place, wrong) and not check(variant).findings.problems
+    ]
+    assert unseen == []
+
+
+def _is_known_to_be_wrong(request: Request, place: str, wrong: Wrong) -> bool:
+    top_level = re.split(r"[.\[]", place, maxsplit=1)[0]
+    if top_level in url_parameters(request):
+        return False
+    findings = check(request).findings
+    match wrong:
+        case Wrong.TYPE:
+            return True
+        case Wrong.NAME:
+            # Tags may have any.
+            return not place.startswith("tags.")
+        case Wrong.TEXT:
+            return place in findings.listed
+        case Wrong.MISSING:
+            return place in findings.required
+
+
+def test_the_documented_resources_are_those_that_were_checked(
+    runs: Callable[[str], Run],
+) -> None:
+    requests = [each for name in CONFIGURATIONS for each in runs(name).requests]
+    compare("azure-resources.md", "resources", resources_table(map(check, requests)))
 
 
 def test_docker_is_signed_in_to_the_new_registry_alone(run: Run) -> None:

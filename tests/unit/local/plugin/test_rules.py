@@ -148,3 +148,30 @@ def test_a_container_asks_for_something(name: str, amount: float, is_wrong: bool
 def test_an_app_runs_an_image(site: Any, is_wrong: bool) -> None:
     wrong = ["siteConfig.linuxFxVersion"] if is_wrong else []
     assert paths({"siteConfig": site}, "web:WebApp") == wrong
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "path"),
+    [
+        ("network:VirtualNetwork", {"tags": {str(n): "" for n in range(50)}}, None),
+        ("network:VirtualNetwork", {"tags": {str(n): "" for n in range(51)}}, "tags"),
+        ("privatedns:PrivateZone", {"tags": {str(n): "" for n in range(16)}}, "tags"),
+        ("network:VirtualNetwork", {"tags": {"a/b": ""}}, "tags"),
+        ("network:VirtualNetwork", {"tags": {"x" * 129: "y" * 256}}, None),
+        ("storage:StorageAccount", {"tags": {"x" * 129: ""}}, "tags"),
+        ("network:VirtualNetwork", {"tags": {"a": "x" * 257}}, 'tags["a"]'),
+        ("network:VirtualNetwork", {"tags": UNKNOWN}, None),
+        ("monitor:ActionGroup", {"groupShortName": "x" * 12}, None),
+        ("monitor:ActionGroup", {"groupShortName": "x" * 13}, "groupShortName"),
+        ("authorization:ManagementLockByScope", {"notes": "x" * 512}, None),
+        ("authorization:ManagementLockByScope", {"notes": "x" * 513}, "notes"),
+        ("keyvault:Vault", {"properties": {"softDeleteRetentionInDays": 90}}, None),
+        (
+            "keyvault:Vault",
+            {"properties": {"softDeleteRetentionInDays": 91}},
+            "properties.softDeleteRetentionInDays",
+        ),
+    ],
+)
+def test_limits_that_azure_documents(kind: str, inputs: dict[str, Any], path: str | None) -> None:
+    assert [each.path for each in violations(kind, None, inputs)] == ([path] if path else [])
