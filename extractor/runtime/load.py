@@ -21,8 +21,9 @@ import pyarrow as pa
 from extractor.runtime.claim import Claim
 from extractor.runtime.log import facts
 from extractor.runtime.parts import BUFFER_BYTES, Part, PartWriter
-from extractor.runtime.ports import Lake, PathExistsError
+from extractor.runtime.ports import Lake
 from extractor.runtime.records import Commit
+from extractor.runtime.window import Window
 
 MANIFEST = "manifest.json"
 """Written last: says which files a window consists of, and where they come from."""
@@ -95,19 +96,24 @@ class Load:
             self.lake.upload(manifest, f"{self.staging}/{MANIFEST}")
 
     def publish(self) -> None:
-        """Show the staged files under the window's name.
+        """Show the staged files under the window's name, in place of what they replace.
 
         Raises:
-            FenceLostError: another attempt may be at work; the window's folder has not been
-                touched.
+            FenceLostError: another attempt may be at work; nothing that readers see has changed.
         """
-        self.claim.check_fence()
+        replaced = self._replaced()
+        self.claim.check_fence()  # who put them there may be this run's next attempt
+        aside: list[str] = []
         try:
+            for number, folder in enumerate(replaced):
+                self.lake.rename(folder, f"{self.staging}-replaced-{number}")
+                aside.append(f"{self.staging}-replaced-{number}")
             self.lake.rename(self.staging, self.folder)
-        except PathExistsError:
-            # An earlier attempt died between its rename and its commit, or an operator has set the
-            # watermark back.
-            self._replace()
+        except BaseException:
+            for folder, name in zip(replaced, aside, strict=False):
+                self.lake.rename(name, folder)
+            raise
+        self.delete(aside)
 
     def discard(self) -> None:
         """Delete what was staged."""
@@ -129,17 +135,15 @@ class Load:
     def _attempt(self) -> str:
         return f"{self.claim.run.run_id}-{self.claim.token}"
 
-    def _replace(self) -> None:
-        """Exchange the folder that has the window's name for the staged one."""
-        aside = f"{self._stagings}/{self._attempt}-replaced"
-        self.claim.check_fence()  # who put it there may be this run's next attempt
-        self.lake.rename(self.folder, aside)
-        try:
-            self.lake.rename(self.staging, self.folder)
-        except BaseException:
-            self.lake.rename(aside, self.folder)
-            raise
-        self.delete([aside])
+    def _replaced(self) -> list[str]:
+        """Folders of the job whose rows this load brings once more.
+
+        An earlier attempt died between its rename and its commit, perhaps that of another run with
+        another end of its window; or an operator has set the watermark back.
+        """
+        job, window = self.claim.run.job, self.claim.window
+        shown = {name: Window.of_folder(name) for name in self.lake.children(job)}
+        return [f"{job}/{name}" for name, other in shown.items() if other and other.start in window]
 
     def _upload(self, local: Path, parts: list[Part]) -> None:
         """Upload files and delete them here."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Self
 
 _FOLDER_TIME = "%Y%m%dT%H%M%S"
+_FOLDER = re.compile(r"window=(\d{8}T\d{6}(?:\.\d{6})?Z)_(\d{8}T\d{6}(?:\.\d{6})?Z)")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class Window:
     def folder(self) -> str:
         """Name of the folder in the lake that holds the window, the same for every attempt."""
         return f"window={_folder_time(self.start)}_{_folder_time(self.end)}"
+
+    @classmethod
+    def of_folder(cls, name: str) -> Self | None:
+        """The inverse of :attr:`folder`; ``None`` where the folder holds no window."""
+        found = _FOLDER.fullmatch(name)
+        return cls(*map(datetime.fromisoformat, found.groups())) if found else None
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%dT%H:%M:%SZ}/{self.end:%Y-%m-%dT%H:%M:%SZ}"

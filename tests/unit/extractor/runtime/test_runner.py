@@ -425,7 +425,7 @@ def test_a_second_rename_that_fails_puts_the_former_folder_back(world: World) ->
     before = world.lake.table(FOLDER)
 
     def refuse(source: str, target: str) -> None:
-        if target.endswith("-replaced"):
+        if target.endswith("-replaced-0"):
             world.lake.before_rename = refuse_once
 
     def refuse_once(source: str, target: str) -> None:
@@ -438,6 +438,29 @@ def test_a_second_rename_that_fails_puts_the_former_folder_back(world: World) ->
     assert world.row(again).status is RunStatus.FAILED
     assert world.lake.table(FOLDER) == before
     assert world.staged == []
+
+
+@pytest.mark.parametrize("days", [1, 3])
+def test_what_a_dead_attempt_showed_of_a_window_with_another_end_is_replaced(
+    world: World, days: int
+) -> None:
+    # Its last attempt was in vain, so the next run begins where it began and ends elsewhere.
+    world.store.before_commit = crash
+    world.store.start(Window(START, START + timedelta(days=days)))
+    world.crash()
+    world.store.before_commit = Store.before_commit
+    started = world.store.start(WINDOW)
+    assert world.container() == EXIT_OK
+    assert world.lake.children(JOB) == [WINDOW.folder]
+    assert_loaded(world, started)
+
+
+def test_windows_before_and_after_are_left_alone(world: World) -> None:
+    day = timedelta(days=1)
+    for start, end in ((START - day, START), (WINDOW.end, WINDOW.end + day), (START, WINDOW.end)):
+        world.store.start(Window(start, end))
+        assert world.container() == EXIT_OK
+    assert len(world.lake.children(JOB)) == 3
 
 
 def test_a_crash_between_commit_and_close_leaves_the_commit(world: World) -> None:

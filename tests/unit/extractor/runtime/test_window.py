@@ -51,3 +51,11 @@ def test_the_folder_is_named_in_utc() -> None:
 
 def test_windows_that_differ_by_a_microsecond_have_folders_of_their_own() -> None:
     assert Window(at(1), at(2)).folder != Window(at(1), at(2, microsecond=1)).folder
+
+
+def test_a_folders_name_tells_the_window() -> None:
+    start = datetime(2020, 1, 1, 2, 3, 4, 5, tzinfo=UTC)
+    window = Window(start, start + timedelta(days=1))
+    assert Window.of_folder(window.folder) == window
+    assert Window.of_folder("window=a_b") is None
+    assert Window.of_folder("manifest.json") is None
