@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
@@ -20,6 +21,7 @@ class MemoryStore(Store):
         self._runs: dict[tuple[str, str], Run] = {}
         self._audit: dict[tuple[str, str], AuditEntry] = {}
         self._versions = count(1)
+        self._lock = threading.Lock()
 
     def jobs(self) -> Sequence[Job]:
         return [self._jobs[name] for name in sorted(self._jobs)]
@@ -28,15 +30,17 @@ class MemoryStore(Store):
         return self._jobs.get(name)
 
     def create_job(self, job: Job) -> Job:
-        if job.name in self._jobs:
-            raise ConflictError(f"The job {job.name} has been created meanwhile.")
-        return self._put_job(job)
+        with self._lock:
+            if job.name in self._jobs:
+                raise ConflictError(f"The job {job.name} has been created meanwhile.")
+            return self._put_job(job)
 
     def update_job(self, job: Job) -> Job:
-        present = self._jobs.get(job.name)
-        if present is None or present.etag != job.etag:
-            raise ConflictError(f"The row {job.name} was written meanwhile.")
-        return self._put_job(job)
+        with self._lock:
+            present = self._jobs.get(job.name)
+            if present is None or present.etag != job.etag:
+                raise ConflictError(f"The row {job.name} was written meanwhile.")
+            return self._put_job(job)
 
     def run(self, job: str, row_key: str) -> Run | None:
         return self._runs.get((job, row_key))
@@ -46,13 +50,15 @@ class MemoryStore(Store):
         return [self._runs[key] for key in keys[:limit]]
 
     def create_run(self, run: Run) -> Run:
-        return self._runs.get((run.job, run.row_key)) or self._put_run(run)
+        with self._lock:
+            return self._runs.get((run.job, run.row_key)) or self._put_run(run)
 
     def update_run(self, run: Run) -> Run:
-        present = self._runs.get((run.job, run.row_key))
-        if present is None or present.etag != run.etag:
-            raise ConflictError(f"The row {run.row_key} was written meanwhile.")
-        return self._put_run(run)
+        with self._lock:
+            present = self._runs.get((run.job, run.row_key))
+            if present is None or present.etag != run.etag:
+                raise ConflictError(f"The row {run.row_key} was written meanwhile.")
+            return self._put_run(run)
 
     def append_audit(self, entry: AuditEntry) -> None:
         self._audit.setdefault((entry.job, entry.row_key), entry)
