@@ -1,12 +1,13 @@
 # The commands of this project; `make` alone lists them.
 # Variables: JOB names a job. LOCAL_PORT_BASE is the first of the local stack's six ports (15000),
-# LOCAL_STACK its name (local), PYTHON the Python to make .venv with.
+# LOCAL_STACK its name (local), PYTHON the Python to make .venv with. STEPS and SEED are those of
+# `make model`.
 
 PYTHON_IN_VENV := .venv/bin/python
 CODE := infra extractor scheduler local tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up status logs run preview down test lint unit mutation integration format schema
+.PHONY: help setup up status logs run preview down test lint unit mutation model integration format schema
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +30,7 @@ preview: setup ## Show what `make up` would change
 down: setup ## Delete the local stack: containers, volumes, data and state
 	@$(PYTHON_IN_VENV) -m local down
 
-test: lint unit mutation integration ## Run all checks and tests
+test: lint unit mutation model integration ## Run all checks and tests
 
 lint: setup ## Check style and types
 	@$(PYTHON_IN_VENV) -m ruff check $(CODE)
@@ -41,6 +42,9 @@ unit: setup ## Run the unit tests, those of each extractor among them
 
 mutation: setup ## See a unit test fail for each security property that is turned
 	@$(PYTHON_IN_VENV) -m tests.mutation
+
+model: setup ## Try random lives of the scheduler: make model STEPS=100000 SEED=7
+	@MODEL_STEPS=$(STEPS) MODEL_SEED=$(SEED) $(PYTHON_IN_VENV) -m pytest -q -s tests/model
 
 integration: setup ## Run the integration tests on a local stack of their own
 	@$(PYTHON_IN_VENV) -m pytest -q tests/integration

@@ -22,7 +22,7 @@ from extractor.runtime.claim import Claim
 from extractor.runtime.log import facts
 from extractor.runtime.parts import BUFFER_BYTES, Part, PartWriter
 from extractor.runtime.ports import Lake
-from extractor.runtime.records import Commit
+from extractor.runtime.records import BACKFILL, Commit
 from extractor.runtime.window import Window
 
 MANIFEST = "manifest.json"
@@ -143,7 +143,13 @@ class Load:
         """
         job, window = self.claim.run.job, self.claim.window
         shown = {name: Window.of_folder(name) for name in self.lake.children(job)}
-        return [f"{job}/{name}" for name, other in shown.items() if other and other.start in window]
+        # What goes on after the end of a backfill's chunk need not be loaded again.
+        whole = self.claim.run.trigger == BACKFILL
+        return [
+            f"{job}/{name}"
+            for name, other in shown.items()
+            if other and other.start in window and (other.end <= window.end or not whole)
+        ]
 
     def _upload(self, local: Path, parts: list[Part]) -> None:
         """Upload files and delete them here."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from extractor.runtime import Settings, Window, run
-from extractor.runtime.records import Run, RunStatus
+from extractor.runtime.records import BACKFILL, Run, RunStatus
 from extractor.runtime.runner import EXIT_FAILED, EXIT_OK, EXIT_SETTINGS, Extract, run_job
 from extractor.runtime.termination import Termination
 from extractor.runtime.testing import IMAGE_DIGEST, JOB, MemoryLake, MemoryRunStore, land
@@ -453,6 +453,20 @@ def test_what_a_dead_attempt_showed_of_a_window_with_another_end_is_replaced(
     assert world.container() == EXIT_OK
     assert world.lake.children(JOB) == [WINDOW.folder]
     assert_loaded(world, started)
+
+
+def test_a_backfills_chunk_replaces_what_it_covers_and_nothing_that_goes_on_after_it(
+    world: World,
+) -> None:
+    hour = timedelta(hours=1)
+    for start, end in ((START, START + hour), (START + hour, WINDOW.end + hour)):
+        world.store.start(Window(start, end))
+        assert world.container() == EXIT_OK
+    chunk = world.store.start(WINDOW)
+    world.store.put_run(replace(chunk, trigger=BACKFILL))
+    assert world.container() == EXIT_OK
+    later = Window(START + hour, WINDOW.end + hour)
+    assert sorted(world.lake.children(JOB)) == sorted([WINDOW.folder, later.folder])
 
 
 def test_windows_before_and_after_are_left_alone(world: World) -> None:

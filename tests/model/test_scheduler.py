@@ -1,0 +1,349 @@
+"""Random lives of the scheduler: whatever happens, each window is loaded once, and all of them.
+
+``make model`` takes 10,000 steps; ``make model STEPS=100000 SEED=7`` more, and others. A failure
+prints the shortest life that fails, as the calls of a program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from extractor.runtime.records import ACTIVE_STATUSES, RunStatus
+from scheduler import operations
+from scheduler.declaration import CatchUp, JobDeclaration, Overlap
+from scheduler.schedule import Schedule
+from tests.model.world import (
+    START,
+    StartFault,
+    StopFault,
+    World,
+    overlapping,
+)
+
+STEPS = int(os.environ.get("MODEL_STEPS") or "10000")
+SEED = int(os.environ.get("MODEL_SEED") or "6")
+STEPS_OF_A_LIFE = 50
+
+JOBS = ("rain", "wind")
+TICK = timedelta(minutes=5)
+CALM = timedelta(hours=3)
+"""Long enough for each deadline and for the next fire time."""
+MOST_TICKS = 2000
+"""More than any backlog of a life takes."""
+
+jobs = st.sampled_from(JOBS)
+schedules = st.sampled_from(["0 * * * *", "*/20 * * * *", "30 2 * * *", "15 */3 * * *"])
+zones = st.sampled_from(["UTC", "Europe/Berlin"])
+accesses = st.integers(1, 15)
+skews = st.integers(-60, 60).map(lambda seconds: timedelta(seconds=seconds))
+
+
+def minutes(low: int, high: int) -> st.SearchStrategy[timedelta]:
+    return st.integers(low, high).map(lambda number: timedelta(minutes=number))
+
+
+@st.composite
+def declarations(draw: st.DrawFn, name: str) -> JobDeclaration:
+    values: dict[str, Any] = {
+        "schedule": draw(schedules),
+        "time_zone": draw(zones),
+        "lag": draw(st.sampled_from([timedelta(0), timedelta(minutes=45)])),
+        "max_window": draw(st.sampled_from([None, timedelta(minutes=30), timedelta(hours=5)])),
+        "catch_up": draw(st.sampled_from(CatchUp)),
+        "overlap": draw(st.sampled_from(Overlap)),
+        "run_deadline": draw(minutes(10, 60)),
+        "max_attempts": draw(st.integers(1, 3)),
+    }
+    return JobDeclaration(name=name, container_group=name, start=START, **values)
+
+
+class Life(RuleBasedStateMachine):
+    """Two schedulers, two jobs, and all that can befall them."""
+
+    steps = 0
+    ends: ClassVar[Counter[RunStatus]] = Counter()
+    """Of all lives together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.skew = [timedelta(0), timedelta(0)]
+        self.declared: list[dict[str, JobDeclaration]] = [{}, {}]
+        self.latest: dict[str, JobDeclaration] = {}
+
+    @initialize(data=st.data(), skew=skews)
+    def first_deployment(self, data: st.DataObject, skew: timedelta) -> None:
+        self.skew[1] = skew
+        for name in JOBS:
+            self.latest[name] = data.draw(declarations(name))
+        self.declared = [dict(self.latest), dict(self.latest)]
+
+    @invariant()
+    def nothing_forbidden_has_happened(self) -> None:
+        assert not self.world.violations, self.world.violations
+
+    # Time and schedulers
+
+    @rule(passed=minutes(0, 90))
+    def time_passes(self, passed: timedelta) -> None:
+        self.count()
+        self.world.now += passed
+
+    @rule(which=st.integers(0, 1))
+    def tick(self, which: int) -> None:
+        self.count()
+        self._tick(which)
+
+    @rule(which=st.integers(0, 1), at=accesses)
+    def tick_that_crashes(self, which: int, at: int) -> None:
+        self.count()
+        self._disturbed(at, self.world.crash, lambda: self._tick(which))
+
+    @rule(at=accesses)
+    def two_ticks_at_once(self, at: int) -> None:
+        self.count()
+        self._disturbed(at, lambda: self._tick(1), lambda: self._tick(0))
+
+    @rule(which=st.integers(0, 1), at=accesses, job=jobs, steps=st.integers(1, 5))
+    def tick_while_a_container_works(self, which: int, at: int, job: str, steps: int) -> None:
+        self.count()
+        self._disturbed(at, lambda: self._work(job, steps), lambda: self._tick(which))
+
+    # Containers
+
+    @rule(job=jobs, steps=st.integers(1, 6))
+    def container_works(self, job: str, steps: int) -> None:
+        self.count()
+        self._work(job, steps)
+
+    @rule(job=jobs, at=accesses)
+    def container_works_while_a_scheduler_ticks(self, job: str, at: int) -> None:
+        self.count()
+        self._disturbed(at, lambda: self._tick(0), lambda: self._work(job, 6))
+
+    @rule(job=jobs, at=accesses)
+    def container_is_killed_at_work(self, job: str, at: int) -> None:
+        self.count()
+        self._disturbed(at, self.world.crash, lambda: self._work(job, 6))
+
+    @rule(job=jobs)
+    def containers_are_killed(self, job: str) -> None:
+        self.count()
+        for process in self.world.groups.by_name[job].processes:
+            process.die()
+
+    @rule(job=jobs)
+    def extractor_raises(self, job: str) -> None:
+        self.count()
+        for process in self.world.groups.by_name[job].processes:
+            process.fail(1)
+
+    @rule(job=jobs, fault=st.sampled_from(StartFault))
+    def next_start_goes_wrong(self, job: str, fault: StartFault) -> None:
+        self.count()
+        self.world.groups.by_name[job].start_faults.append(fault)
+
+    @rule(job=jobs, fault=st.sampled_from(StopFault))
+    def next_stop_goes_wrong(self, job: str, fault: StopFault) -> None:
+        self.count()
+        self.world.groups.by_name[job].stop_faults.append(fault)
+
+    @precondition(lambda self: any(g.delayed for g in self.world.groups.by_name.values()))
+    @rule()
+    def delayed_starts_arrive(self) -> None:
+        self.count()
+        self._late_starts()
+
+    @rule(job=jobs)
+    def somebody_starts_a_container(self, job: str) -> None:
+        """As a deployment does."""
+        self.count()
+        self.world.groups.come_up(job)
+
+    @precondition(lambda self: any(g.seen for g in self.world.groups.by_name.values()))
+    @rule(job=jobs, back=st.integers(1, 3))
+    def next_view_is_stale(self, job: str, back: int) -> None:
+        self.count()
+        group = self.world.groups.by_name[job]
+        if group.seen:
+            group.stale.append(group.seen[-min(back, len(group.seen))])
+
+    # Deployments and operators
+
+    @rule(data=st.data(), job=jobs, reaches=st.sampled_from([(0,), (1,), (0, 1)]))
+    def deployment(self, data: st.DataObject, job: str, reaches: tuple[int, ...]) -> None:
+        """During a deployment, one scheduler may still have the former declarations."""
+        self.count()
+        self.latest[job] = data.draw(declarations(job))
+        for which in reaches:
+            self.declared[which] = dict(self.latest)
+
+    @rule(job=jobs)
+    def deployment_without_a_job(self, job: str) -> None:
+        self.count()
+        for declared in self.declared:
+            declared.pop(job, None)
+
+    @rule(job=jobs)
+    def pause(self, job: str) -> None:
+        self.count()
+        self._operate(operations.pause, job)
+
+    @rule(job=jobs)
+    def resume(self, job: str) -> None:
+        self.count()
+        self._operate(operations.resume, job)
+
+    @rule(job=jobs)
+    def run_now(self, job: str) -> None:
+        self.count()
+        self._operate(operations.run_now, job)
+
+    @rule(job=jobs)
+    def cancel(self, job: str) -> None:
+        self.count()
+        self._operate(operations.cancel, job)
+
+    @rule(job=jobs, which=st.integers(0, 1), at=accesses)
+    def cancel_during_a_tick(self, job: str, which: int, at: int) -> None:
+        self.count()
+        cancel = functools.partial(self._operate, operations.cancel, job)
+        self._disturbed(at, cancel, lambda: self._tick(which))
+
+    @rule(job=jobs, expression=schedules, zone=zones)
+    def override_schedule(self, job: str, expression: str, zone: str) -> None:
+        self.count()
+        self._operate(operations.override_schedule, job, Schedule(expression, zone))
+
+    # The end of it: things calm down.
+
+    def teardown(self) -> None:
+        try:
+            if self.latest and not self.world.violations:
+                self._calm_down()
+                self._check_the_end()
+        finally:
+            self.world.close()
+
+    def _calm_down(self) -> None:
+        world = self.world
+        for group in world.groups.by_name.values():
+            group.start_faults.clear()
+            group.stop_faults.clear()
+            group.stale.clear()
+        self._late_starts()
+        for which in (0, 1):
+            self.declared[which] = {
+                name: replaced(each, max_attempts=3) for name, each in self.latest.items()
+            }
+        self._tick(0)
+        for name in JOBS:
+            self._operate(operations.resume, name)
+        calm_since = world.now
+        for number in range(MOST_TICKS):
+            world.now += TICK
+            self._tick(number % 2)
+            for name in JOBS:
+                self._work(name, 10)
+            if world.now - calm_since > CALM and all(self._at_rest(name) for name in JOBS):
+                return
+        raise AssertionError(f"not at rest: {[world.tables.present(name) for name in JOBS]}")
+
+    def _at_rest(self, name: str) -> bool:
+        job = self.world.tables.present(name)
+        due = job.next_fire_at is not None and job.next_fire_at <= self.world.now
+        return not (job.active_run or job.closing or job.run_requested_at or due)
+
+    def _check_the_end(self) -> None:
+        world = self.world
+        self.nothing_forbidden_has_happened()
+        for name in JOBS:
+            job = world.tables.present(name)
+            assert (job.active_run, job.pending_run, job.closing, job.fence) == (None,) * 4
+            for run in world.tables.runs(name):
+                Life.ends[run.status] += 1
+                assert not run.active, run
+                assert run.ended_at is not None, run
+                assert run.reason or run.status is RunStatus.SUCCEEDED, run
+            loaded = world.loaded[name]
+            edges = [START, *(end for _, end in loaded)]
+            assert [begin for begin, _ in loaded] == edges[:-1]
+            assert job.watermark == edges[-1]
+            if job.options.catch_up is CatchUp.ALL:
+                fire = job.schedule.latest_fire(world.now)
+                assert fire is not None
+                assert job.watermark >= min(fire, job.scheduled_through) - job.options.lag
+            assert not overlapping(world.windows(name)), overlapping(world.windows(name))
+            assert {each for each in loaded if each[0] < each[1]} <= set(world.windows(name))
+
+    # Parts of rules
+
+    @classmethod
+    def count(cls) -> None:
+        Life.steps += 1
+
+    def _tick(self, which: int) -> None:
+        self.world.tick(list(self.declared[which].values()), self.skew[which])
+
+    def _work(self, job: str, steps: int) -> None:
+        for process in self.world.groups.by_name[job].processes:
+            for _ in range(steps):
+                process.step()
+
+    def _late_starts(self) -> None:
+        for name, group in self.world.groups.by_name.items():
+            if group.delayed:
+                group.delayed = 0
+                self.world.groups.come_up(name)
+
+    def _operate(self, operation: Callable[..., object], job: str, *arguments: object) -> None:
+        with contextlib.suppress(operations.OperationError):
+            operation(self.world.tables, job, *arguments, by="me", now=self.world.now)
+
+    def _disturbed(self, at: int, by: Callable[[], None], action: Callable[[], None]) -> None:
+        self.world.interrupted(at, by)
+        action()
+        self.world.undisturbed()
+
+
+def replaced(declaration: JobDeclaration, **changes: Any) -> JobDeclaration:
+    return JobDeclaration(**{**declaration.model_dump(), **changes})
+
+
+def test_random_lives() -> None:
+    Life.steps = 0
+    Life.ends.clear()
+    run_state_machine_as_test(
+        seed(SEED)(Life),
+        settings=settings(
+            max_examples=int(STEPS / STEPS_OF_A_LIFE * 1.15) + 2,
+            stateful_step_count=STEPS_OF_A_LIFE,
+            deadline=None,
+            database=None,
+            report_multiple_bugs=False,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    ends = ", ".join(f"{number} {status}" for status, number in Life.ends.most_common())
+    print(f"{Life.steps} steps with seed {SEED}; runs: {ends}")  # noqa: T201 - what was tried
+    assert Life.steps >= STEPS
+    # A world in which nothing goes wrong, or nothing right, would prove nothing.
+    assert set(Life.ends) == set(RunStatus) - ACTIVE_STATUSES
