@@ -20,14 +20,15 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from extractor.runtime.records import ACTIVE_STATUSES, RunStatus
-from scheduler import operations
+from extractor.runtime.window import Window
+from scheduler import backfill, operations
 from scheduler.declaration import CatchUp, JobDeclaration, Overlap
+from scheduler.job import Job
 from scheduler.schedule import Schedule
 from tests.model.world import (
     START,
@@ -42,11 +43,20 @@ SEED = int(os.environ.get("MODEL_SEED") or "6")
 STEPS_OF_A_LIFE = 50
 
 JOBS = ("rain", "wind")
+HOUR = timedelta(hours=1)
 TICK = timedelta(minutes=5)
 CALM = timedelta(hours=3)
 """Long enough for each deadline and for the next fire time."""
 MOST_TICKS = 2000
 """More than any backlog of a life takes."""
+
+OPERATIONS = [
+    operations.pause,
+    operations.resume,
+    operations.run_now,
+    operations.cancel,
+    operations.cancel_backfill,
+]
 
 jobs = st.sampled_from(JOBS)
 schedules = st.sampled_from(["0 * * * *", "*/20 * * * *", "30 2 * * *", "15 */3 * * *"])
@@ -61,17 +71,34 @@ def minutes(low: int, high: int) -> st.SearchStrategy[timedelta]:
 
 @st.composite
 def declarations(draw: st.DrawFn, name: str) -> JobDeclaration:
-    values: dict[str, Any] = {
-        "schedule": draw(schedules),
-        "time_zone": draw(zones),
-        "lag": draw(st.sampled_from([timedelta(0), timedelta(minutes=45)])),
-        "max_window": draw(st.sampled_from([None, timedelta(minutes=30), timedelta(hours=5)])),
-        "catch_up": draw(st.sampled_from(CatchUp)),
-        "overlap": draw(st.sampled_from(Overlap)),
-        "run_deadline": draw(minutes(10, 60)),
-        "max_attempts": draw(st.integers(1, 3)),
-    }
-    return JobDeclaration(name=name, container_group=name, start=START, **values)
+    due: dict[str, Any] = draw(
+        st.one_of(
+            st.builds(
+                lambda cron, zone, jitter: {"schedule": cron, "time_zone": zone, "jitter": jitter},
+                schedules,
+                zones,
+                st.sampled_from([timedelta(0), timedelta(minutes=7)]),
+            ),
+            st.builds(lambda every: {"every": every}, st.sampled_from([HOUR, HOUR / 4])),
+            *([st.just({"after": ("rain",)})] if name == "wind" else []),
+        )
+    )
+    catch_up = draw(st.sampled_from(CatchUp))
+    replaces = catch_up is not CatchUp.ALL and "after" not in due
+    overlaps = list(Overlap) if replaces else [Overlap.SKIP, Overlap.QUEUE]
+    return JobDeclaration(
+        name=name,
+        container_group=name,
+        start=START,
+        lag=draw(st.sampled_from([timedelta(0), timedelta(minutes=45)])),
+        max_window=draw(st.sampled_from([None, HOUR / 2, 5 * HOUR])),
+        catch_up=catch_up,
+        overlap=draw(st.sampled_from(overlaps)),
+        run_deadline=draw(minutes(10, 60)),
+        heartbeat_deadline=draw(minutes(10, 60)),
+        max_attempts=draw(st.integers(1, 3)),
+        **due,
+    )
 
 
 class Life(RuleBasedStateMachine):
@@ -87,6 +114,7 @@ class Life(RuleBasedStateMachine):
         self.skew = [timedelta(0), timedelta(0)]
         self.declared: list[dict[str, JobDeclaration]] = [{}, {}]
         self.latest: dict[str, JobDeclaration] = {}
+        self.calm_since = START
 
     @initialize(data=st.data(), skew=skews)
     def first_deployment(self, data: st.DataObject, skew: timedelta) -> None:
@@ -106,19 +134,30 @@ class Life(RuleBasedStateMachine):
         self.count()
         self.world.now += passed
 
-    @rule(which=st.integers(0, 1))
-    def tick(self, which: int) -> None:
+    @rule(which=st.integers(0, 1), passed=minutes(0, 20))
+    def tick(self, which: int, passed: timedelta) -> None:
         self.count()
+        self.world.now += passed
         self._tick(which)
 
-    @rule(which=st.integers(0, 1), at=accesses)
-    def tick_that_crashes(self, which: int, at: int) -> None:
+    @rule(number=st.integers(1, 12))
+    def an_hour_of_ticks(self, number: int) -> None:
+        """Of which containers take no notice."""
         self.count()
+        for which in range(number):
+            self.world.now += TICK
+            self._tick(which % 2)
+
+    @rule(which=st.integers(0, 1), passed=minutes(0, 20), at=accesses)
+    def tick_that_crashes(self, which: int, passed: timedelta, at: int) -> None:
+        self.count()
+        self.world.now += passed
         self._disturbed(at, self.world.crash, lambda: self._tick(which))
 
-    @rule(at=accesses)
-    def two_ticks_at_once(self, at: int) -> None:
+    @rule(at=accesses, passed=minutes(0, 20))
+    def two_ticks_at_once(self, at: int, passed: timedelta) -> None:
         self.count()
+        self.world.now += passed
         self._disturbed(at, lambda: self._tick(1), lambda: self._tick(0))
 
     @rule(which=st.integers(0, 1), at=accesses, job=jobs, steps=st.integers(1, 5))
@@ -143,41 +182,30 @@ class Life(RuleBasedStateMachine):
         self.count()
         self._disturbed(at, self.world.crash, lambda: self._work(job, 6))
 
-    @rule(job=jobs)
-    def containers_are_killed(self, job: str) -> None:
+    @rule(job=jobs, killed=st.booleans())
+    def containers_fail(self, job: str, killed: bool) -> None:
         self.count()
         for process in self.world.groups.by_name[job].processes:
-            process.die()
+            if killed:
+                process.die()
+            else:
+                process.fail(1)
+
+    @rule(job=jobs, fault=st.sampled_from([*StartFault, *StopFault]))
+    def next_request_goes_wrong(self, job: str, fault: StartFault | StopFault) -> None:
+        self.count()
+        group = self.world.groups.by_name[job]
+        if isinstance(fault, StartFault):
+            group.start_faults.append(fault)
+        else:
+            group.stop_faults.append(fault)
 
     @rule(job=jobs)
-    def extractor_raises(self, job: str) -> None:
-        self.count()
-        for process in self.world.groups.by_name[job].processes:
-            process.fail(1)
-
-    @rule(job=jobs, fault=st.sampled_from(StartFault))
-    def next_start_goes_wrong(self, job: str, fault: StartFault) -> None:
-        self.count()
-        self.world.groups.by_name[job].start_faults.append(fault)
-
-    @rule(job=jobs, fault=st.sampled_from(StopFault))
-    def next_stop_goes_wrong(self, job: str, fault: StopFault) -> None:
-        self.count()
-        self.world.groups.by_name[job].stop_faults.append(fault)
-
-    @precondition(lambda self: any(g.delayed for g in self.world.groups.by_name.values()))
-    @rule()
-    def delayed_starts_arrive(self) -> None:
-        self.count()
-        self._late_starts()
-
-    @rule(job=jobs)
-    def somebody_starts_a_container(self, job: str) -> None:
-        """As a deployment does."""
+    def a_late_start_arrives(self, job: str) -> None:
+        """Or a deployment starts the container."""
         self.count()
         self.world.groups.come_up(job)
 
-    @precondition(lambda self: any(g.seen for g in self.world.groups.by_name.values()))
     @rule(job=jobs, back=st.integers(1, 3))
     def next_view_is_stale(self, job: str, back: int) -> None:
         self.count()
@@ -201,36 +229,35 @@ class Life(RuleBasedStateMachine):
         for declared in self.declared:
             declared.pop(job, None)
 
-    @rule(job=jobs)
-    def pause(self, job: str) -> None:
+    @rule(job=jobs, operation=st.sampled_from(OPERATIONS))
+    def operator(self, job: str, operation: Callable[..., object]) -> None:
         self.count()
-        self._operate(operations.pause, job)
+        self._operate(operation, job)
 
-    @rule(job=jobs)
-    def resume(self, job: str) -> None:
+    @rule(job=jobs, operation=st.sampled_from(OPERATIONS), which=st.integers(0, 1), at=accesses)
+    def operator_during_a_tick(
+        self, job: str, operation: Callable[..., object], which: int, at: int
+    ) -> None:
         self.count()
-        self._operate(operations.resume, job)
-
-    @rule(job=jobs)
-    def run_now(self, job: str) -> None:
-        self.count()
-        self._operate(operations.run_now, job)
-
-    @rule(job=jobs)
-    def cancel(self, job: str) -> None:
-        self.count()
-        self._operate(operations.cancel, job)
-
-    @rule(job=jobs, which=st.integers(0, 1), at=accesses)
-    def cancel_during_a_tick(self, job: str, which: int, at: int) -> None:
-        self.count()
-        cancel = functools.partial(self._operate, operations.cancel, job)
-        self._disturbed(at, cancel, lambda: self._tick(which))
+        operate = functools.partial(self._operate, operation, job)
+        self._disturbed(at, operate, lambda: self._tick(which))
 
     @rule(job=jobs, expression=schedules, zone=zones)
     def override_schedule(self, job: str, expression: str, zone: str) -> None:
         self.count()
         self._operate(operations.override_schedule, job, Schedule(expression, zone))
+
+    @rule(
+        job=jobs,
+        start=st.integers(-12, 12),
+        hours=st.integers(1, 12),
+        chunk=st.sampled_from([None, HOUR, 5 * HOUR]),
+    )
+    def backfill(self, job: str, start: int, hours: int, chunk: timedelta | None) -> None:
+        self.count()
+        begin = START + start * HOUR
+        window = Window(begin, begin + hours * HOUR)
+        self._operate(operations.start_backfill, job, window, chunk)
 
     # The end of it: things calm down.
 
@@ -248,7 +275,6 @@ class Life(RuleBasedStateMachine):
             group.start_faults.clear()
             group.stop_faults.clear()
             group.stale.clear()
-        self._late_starts()
         for which in (0, 1):
             self.declared[which] = {
                 name: replaced(each, max_attempts=3) for name, each in self.latest.items()
@@ -256,20 +282,21 @@ class Life(RuleBasedStateMachine):
         self._tick(0)
         for name in JOBS:
             self._operate(operations.resume, name)
-        calm_since = world.now
+        self.calm_since = world.now
         for number in range(MOST_TICKS):
             world.now += TICK
             self._tick(number % 2)
             for name in JOBS:
                 self._work(name, 10)
-            if world.now - calm_since > CALM and all(self._at_rest(name) for name in JOBS):
+            if world.now - self.calm_since > CALM and all(self._at_rest(name) for name in JOBS):
                 return
         raise AssertionError(f"not at rest: {[world.tables.present(name) for name in JOBS]}")
 
     def _at_rest(self, name: str) -> bool:
         job = self.world.tables.present(name)
         due = job.next_fire_at is not None and job.next_fire_at <= self.world.now
-        return not (job.active_run or job.closing or job.run_requested_at or due)
+        asked = job.run_requested_at or job.pending_audit or backfill.going(job)
+        return not (job.active_run or job.closing or asked or due)
 
     def _check_the_end(self) -> None:
         world = self.world
@@ -286,12 +313,20 @@ class Life(RuleBasedStateMachine):
             edges = [START, *(end for _, end in loaded)]
             assert [begin for begin, _ in loaded] == edges[:-1]
             assert job.watermark == edges[-1]
-            if job.options.catch_up is CatchUp.ALL:
-                fire = job.schedule.latest_fire(world.now)
-                assert fire is not None
-                assert job.watermark >= min(fire, job.scheduled_through) - job.options.lag
-            assert not overlapping(world.windows(name)), overlapping(world.windows(name))
-            assert {each for each in loaded if each[0] < each[1]} <= set(world.windows(name))
+            self._check_progress(job)
+            shown = world.windows(name)
+            assert not overlapping(shown), overlapping(shown)
+            committed = {*loaded, *world.backfilled[name]}
+            assert {each for each in committed if each[0] < each[1]} <= {*shown}
+
+    def _check_progress(self, job: Job) -> None:
+        """What became due since all is calm is loaded, and with it all that was before."""
+        in_parts = job.options.max_window and job.options.catch_up is not CatchUp.ALL
+        if job.upstreams or in_parts:
+            return
+        fire = job.schedule.latest_fire(self.world.now - job.options.jitter - TICK)
+        if fire and fire > self.calm_since:
+            assert job.watermark >= fire - job.options.lag, (job, fire)
 
     # Parts of rules
 
@@ -306,12 +341,6 @@ class Life(RuleBasedStateMachine):
         for process in self.world.groups.by_name[job].processes:
             for _ in range(steps):
                 process.step()
-
-    def _late_starts(self) -> None:
-        for name, group in self.world.groups.by_name.items():
-            if group.delayed:
-                group.delayed = 0
-                self.world.groups.come_up(name)
 
     def _operate(self, operation: Callable[..., object], job: str, *arguments: object) -> None:
         with contextlib.suppress(operations.OperationError):

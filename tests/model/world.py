@@ -23,7 +23,7 @@ from unittest import mock
 
 from extractor.runtime.claim import FenceLostError, Outcome, take
 from extractor.runtime.load import Load
-from extractor.runtime.records import Run, RunStatus
+from extractor.runtime.records import BACKFILL, Run, RunStatus
 from extractor.runtime.testing import IMAGE_DIGEST, MemoryLake
 from extractor.runtime.window import Window as DataWindow
 from scheduler.declaration import JobDeclaration
@@ -57,7 +57,7 @@ class StartFault(StrEnum):
     REFUSED = auto()
     """Azure says no."""
     DELAYED = auto()
-    """It starts much later; until then the group looks as before."""
+    """It starts much later, or never; until then the group looks as before."""
     NEVER = auto()
     """The group leaves its former state and never comes up."""
     DOUBLED = auto()
@@ -229,7 +229,6 @@ class Group:
         self.process: Process | None = None
         self.strays: list[Process] = []
         self.coming_up = False
-        self.delayed = 0
         self.start_faults: deque[StartFault] = deque()
         self.stop_faults: deque[StopFault] = deque()
         self.stale: deque[GroupState] = deque()
@@ -269,7 +268,6 @@ class Groups(ContainerGroups):
         if fault is StartFault.REFUSED:
             raise ContainersError("There are no cores left.")
         if fault is StartFault.DELAYED:
-            group.delayed += 1
             return
         if fault is StartFault.NEVER and not group.processes:
             group.coming_up = True
@@ -320,7 +318,8 @@ class World:
     Attributes:
         now: what a perfect clock shows.
         violations: what happened that must not.
-        loaded: the windows that were committed, by job.
+        loaded: the windows that were committed and moved the watermark, by job.
+        backfilled: those that were committed for a backfill.
         lake: what readers see.
     """
 
@@ -328,6 +327,7 @@ class World:
         self.now = START
         self.violations: list[str] = []
         self.loaded: defaultdict[str, list[Window]] = defaultdict(list)
+        self.backfilled: defaultdict[str, list[Window]] = defaultdict(list)
         self.lake = Lake(self)
         self.tables = Tables(self)
         self.groups = Groups(self)
@@ -408,19 +408,21 @@ class World:
 
     def check_job(self, before: Job, after: Job) -> None:
         """Nobody but the load of a window moves the watermark, and from where it was."""
-        if after.watermark == before.watermark:
+        moved = after.watermark != before.watermark
+        if before.commit_run_id == after.commit_run_id:
+            if moved:
+                self.violations.append(f"The watermark of {after.name} moved without a load.")
             return
         runs = {run.run_id: run for run in MemoryStore.runs(self.tables, after.name)}
-        run = runs.get(after.commit_run_id or "")
-        if before.commit_run_id == after.commit_run_id or run is None:
-            self.violations.append(f"The watermark of {after.name} moved without a load.")
-            return
-        if (run.window_from, run.window_to) != (before.watermark, after.watermark):
+        run = runs[after.commit_run_id or ""]
+        window = (run.window_from, run.window_to)
+        backfills = run.trigger == BACKFILL
+        (self.backfilled if backfills else self.loaded)[after.name].append(window)
+        if window != (before.watermark, after.watermark) and (moved or not backfills):
             self.violations.append(
                 f"The watermark of {after.name} moved from {before.watermark} to "
-                f"{after.watermark} by the load of {run.window_from}/{run.window_to}."
+                f"{after.watermark} by the {run.trigger} load of {run.window_from}/{run.window_to}."
             )
-        self.loaded[after.name].append((run.window_from, run.window_to))
 
     def check_run(self, before: Run, after: Run) -> None:
         """An end is final, and a run is claimed once."""
