@@ -198,7 +198,9 @@ class ExtractorConfig(JobOptions):
     def declaration(self, name: str) -> JobDeclaration:
         """What the scheduler is told of the job; its container group is called like the job."""
         options = self.model_dump(include=set(JobOptions.model_fields), exclude_unset=True)
-        return JobDeclaration(name=name, container_group=name, **options)
+        return JobDeclaration(
+            name=name, container_group=name, cpu=self.cpu, memory=self.memory, **options
+        )
 
 
 class SchedulerHost(StrEnum):
@@ -243,6 +245,8 @@ class SchedulerConfig(Declaration):
         plan: App Service plan of a ``function``.
         authentication: see :class:`AuthenticationConfig`. Without it nobody can call the HTTP
             functions: there is no anonymous access.
+        retention_days: for how long the history of runs and operations is kept; the newest run of
+            a job stays.
         tick_seconds: seconds between two ticks of a ``container``; a ``function`` ticks once a
             minute.
     """
@@ -250,6 +254,7 @@ class SchedulerConfig(Declaration):
     host: SchedulerHost = SchedulerHost.FUNCTION
     plan: Plan = Plan.B1
     authentication: AuthenticationConfig | None = None
+    retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
     tick_seconds: Annotated[int, Field(ge=1, le=60)] = 60
 
 

@@ -133,6 +133,7 @@ class Scheduler(pulumi.ComponentResource):
         return {
             "APPLICATIONINSIGHTS_CONNECTION_STRING": self._props.monitoring.connection_string,
             "AZURE_CLIENT_ID": self._identity.client_id,
+            "RETENTION_DAYS": str(self._props.config.retention_days),
             "RESOURCE_GROUP": self._props.stack.resource_group_name,
             "SUBSCRIPTION_ID": self._props.subscription_id,
             "TABLES_ENDPOINT": self._props.tables.endpoint,

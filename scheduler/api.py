@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 import pydantic
@@ -27,8 +27,9 @@ from pydantic import (
 )
 
 from extractor.runtime.window import Window
-from scheduler import operations
+from scheduler import history, operations
 from scheduler.declaration import CronExpression, Declaration, PositiveDuration, TimeZone
+from scheduler.history import Price
 from scheduler.job import Job
 from scheduler.ports import Store
 from scheduler.schedule import Schedule
@@ -91,6 +92,7 @@ class Call:
         job: the job's name, where the path has one.
         query: parameters.
         body: the object that was sent.
+        price: what containers cost, where that is known.
     """
 
     store: Store
@@ -99,6 +101,7 @@ class Call:
     job: str
     query: Mapping[str, str]
     body: Mapping[str, Any]
+    price: Price | None
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,13 @@ class Endpoint:
     answer: Callable[[Call], View]
 
 
-def respond(endpoint: Endpoint, store: Store, request: Request, now: datetime) -> Response:
+def respond(
+    endpoint: Endpoint,
+    store: Store,
+    request: Request,
+    now: datetime,
+    price: Price | None = None,
+) -> Response:
     """Answer a request; what goes wrong with the tables is raised."""
     if request.caller is None:
         return _problem(_UNAUTHORIZED, "Sign in with Microsoft Entra ID first.")
@@ -126,7 +135,15 @@ def respond(endpoint: Endpoint, store: Store, request: Request, now: datetime) -
         sent = json.dumps(request.content_type)
         return _problem(_UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {sent}; allowed is {_JSON}.")
     try:
-        call = _call(endpoint, store, request, request.caller, now)
+        call = Call(
+            store=store,
+            by=request.caller,
+            now=now,
+            job=request.route.get("name", ""),
+            query=request.query,
+            body=_object(request.body) if endpoint.method == POST else {},
+            price=price,
+        )
         return Response(_OK, endpoint.answer(call).model_dump_json(by_alias=True))
     except BadRequestError as error:
         return _problem(_BAD_REQUEST, str(error))
@@ -134,11 +151,6 @@ def respond(endpoint: Endpoint, store: Store, request: Request, now: datetime) -
         return _problem(_NOT_FOUND, str(error))
     except operations.OperationError as error:
         return _problem(_CONFLICT, str(error))
-
-
-def _call(endpoint: Endpoint, store: Store, request: Request, by: str, now: datetime) -> Call:
-    body = _object(request.body) if endpoint.method == POST else {}
-    return Call(store, by, now, request.route.get("name", ""), request.query, body)
 
 
 def _media_type(request: Request) -> str:
@@ -195,6 +207,12 @@ class PageQuery(Declaration):
 
     limit: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 50
     after: Annotated[str, StringConstraints(max_length=100)] = ""
+
+
+class HistoryQuery(Declaration):
+    """How far back to look, in days; at most :data:`MOST_ROWS` runs are taken into account."""
+
+    days: Annotated[int, Field(ge=1, le=3650)] = 30
 
 
 class WatermarkBody(Declaration):
@@ -274,8 +292,21 @@ def _list_runs(call: Call) -> Runs:
     page = _read(PageQuery, call.query)
     job = _job(call)
     runs = call.store.runs(job.name, after=page.after, limit=page.limit)
+    rate = _rate(call, job)
     full = len(runs) == page.limit
-    return Runs(runs=[RunView.of(run) for run in runs], next=runs[-1].row_key if full else None)
+    views = [RunView.of(run, history.queue_s(run), history.cost(run, rate)) for run in runs]
+    return Runs(runs=views, next=runs[-1].row_key if full else None)
+
+
+def _show_history(call: Call) -> history.History:
+    since = call.now - timedelta(days=_read(HistoryQuery, call.query).days)
+    job = _job(call)
+    runs = call.store.runs(job.name, limit=MOST_ROWS)
+    return history.summary((run for run in runs if run.created_at >= since), _rate(call, job))
+
+
+def _rate(call: Call, job: Job) -> history.Rate | None:
+    return history.Rate.of(call.price, job.options.cpu, job.options.memory)
 
 
 def _list_audit(call: Call) -> Audit:
@@ -367,6 +398,7 @@ ENDPOINTS = (
     Endpoint("list_jobs", GET, "jobs", _list_jobs),
     Endpoint("show_job", GET, "jobs/{name}", _show_job),
     Endpoint("list_runs", GET, "jobs/{name}/runs", _list_runs),
+    Endpoint("show_history", GET, "jobs/{name}/history", _show_history),
     Endpoint("list_audit", GET, "jobs/{name}/audit", _list_audit),
     Endpoint("start_job", POST, "jobs/{name}/start", _start),
     Endpoint("pause_job", POST, "jobs/{name}/pause", _pause),

@@ -90,7 +90,7 @@ def holds(job: Job) -> bool:
 def next_chunk(job: Job, now: datetime) -> tuple[Window, int] | None:
     """Window and number of the attempt that may begin now, where nothing else is due."""
     backfill = of(job)
-    if backfill is None or job.paused or not going(job):
+    if backfill is None or not going(job):
         return None
     if backfill.not_before and backfill.not_before > now:
         return None

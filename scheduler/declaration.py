@@ -262,10 +262,14 @@ class JobDeclaration(JobOptions):
     Args:
         name: the job's name, also that of its extractor.
         container_group: name of the Azure container group that runs it.
+        cpu: cores of the container, for what its runs cost.
+        memory: its memory in GB, for the same.
     """
 
     name: str
     container_group: str
+    cpu: float | None = None
+    memory: float | None = None
 
     def to_setting(self) -> str:
         """One line of JSON without defaults, so that a new default reaches every job."""

@@ -23,8 +23,13 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @functools.cache
+def _settings() -> Settings:
+    return Settings.read(os.environ)
+
+
+@functools.cache
 def _scheduler() -> Scheduler:
-    return Settings.read(os.environ).scheduler()
+    return _settings().scheduler()
 
 
 # In UTC, with all time zones left to the scheduler: the host's own are not available on Linux.
@@ -50,7 +55,8 @@ def _served(endpoint: api.Endpoint) -> Callable[[func.HttpRequest], func.HttpRes
             query=request.params,
             body=request.get_body(),
         )
-        answer = api.respond(endpoint, _scheduler().store, asked, datetime.now(UTC))
+        store, price = _scheduler().store, _settings().price
+        answer = api.respond(endpoint, store, asked, datetime.now(UTC), price)
         return func.HttpResponse(
             answer.body, status_code=answer.status, headers=_HEADERS, mimetype="application/json"
         )

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 from extractor.runtime.records import Run
 from scheduler.audit import AuditEntry
@@ -67,6 +68,12 @@ class MemoryStore(Store):
         keys = sorted(key for key in self._audit if key[0] == job and key[1] > after)
         return [self._audit[key] for key in keys[:limit]]
 
+    def delete_runs(self, job: str, row_keys: Sequence[str]) -> None:
+        _delete(self._runs, job, row_keys)
+
+    def delete_audit(self, job: str, row_keys: Sequence[str]) -> None:
+        _delete(self._audit, job, row_keys)
+
     def _put_job(self, job: Job) -> Job:
         self._jobs[job.name] = replace(job, etag=str(next(self._versions)))
         return self._jobs[job.name]
@@ -75,3 +82,10 @@ class MemoryStore(Store):
         key = (run.job, run.row_key)
         self._runs[key] = replace(run, etag=str(next(self._versions)))
         return self._runs[key]
+
+
+def _delete(table: dict[tuple[str, str], Any], job: str, row_keys: Sequence[str]) -> None:
+    keys = [(job, row_key) for row_key in row_keys]
+    if all(key in table for key in keys):
+        for key in keys:
+            del table[key]

@@ -91,6 +91,14 @@ class Store(ABC):
     def audit(self, job: str, *, after: str = "", limit: int | None = None) -> Sequence[AuditEntry]:
         """What was done to a job, newest first; the arguments are those of :meth:`runs`."""
 
+    @abstractmethod
+    def delete_runs(self, job: str, row_keys: Sequence[str]) -> None:
+        """Delete up to 100 runs of a job, all or none; nothing where one is gone already."""
+
+    @abstractmethod
+    def delete_audit(self, job: str, row_keys: Sequence[str]) -> None:
+        """Delete what was done to a job; see :meth:`delete_runs`."""
+
 
 @dataclass(frozen=True)
 class GroupState:

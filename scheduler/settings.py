@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Self
 
 from azure.core.credentials import TokenCredential
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Json
 
 from scheduler.containers import AZURE_RESOURCE_MANAGER, AzureContainerGroups
+from scheduler.history import Price
+from scheduler.retention import Retention
 from scheduler.tables import TableStore
 from scheduler.tick import Scheduler
 
@@ -23,6 +26,8 @@ class Settings(BaseModel):
         resource_group: of the container groups.
         azure_client_id: of the identity to use; without it, azure-identity looks for one.
         azure_resource_manager_endpoint: where Azure Resource Manager is.
+        retention_days: for how long rows of ``runs`` and ``audit`` are kept.
+        price: what containers cost, as JSON; without it no run says what it cost.
         tick_seconds: seconds between two ticks of a scheduler that is a container.
     """
 
@@ -33,6 +38,8 @@ class Settings(BaseModel):
     resource_group: str
     azure_client_id: str | None = None
     azure_resource_manager_endpoint: str = AZURE_RESOURCE_MANAGER
+    retention_days: Annotated[int, Field(ge=1)] = 90
+    price: Json[Price] | None = None
     tick_seconds: Annotated[int, Field(ge=1)] = 60
 
     @classmethod
@@ -53,12 +60,14 @@ class Settings(BaseModel):
     def scheduler(self) -> Scheduler:
         """A scheduler on Azure's services."""
         credential = self.credential()
+        store = TableStore.connect(self.tables_endpoint, credential)
         return Scheduler(
-            store=TableStore.connect(self.tables_endpoint, credential),
+            store=store,
             groups=AzureContainerGroups.connect(
                 credential,
                 self.subscription_id,
                 self.resource_group,
                 self.azure_resource_manager_endpoint,
             ),
+            retention=Retention(store, timedelta(days=self.retention_days)),
         )

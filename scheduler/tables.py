@@ -15,7 +15,14 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
-from azure.data.tables import EdmType, EntityProperty, TableClient, TableServiceClient, UpdateMode
+from azure.data.tables import (
+    EdmType,
+    EntityProperty,
+    TableClient,
+    TableServiceClient,
+    TableTransactionError,
+    UpdateMode,
+)
 
 from extractor.runtime.records import JOB_PARTITION, JOBS_TABLE, RUNS_TABLE, Run
 from scheduler.audit import AUDIT_TABLE, AuditEntry
@@ -26,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _MOST_ROWS = 1000
 """Of one answer of Table Storage."""
+
+_NOT_FOUND = 404
 
 _INT32_MAX = 2**31 - 1
 
@@ -91,6 +100,12 @@ class TableStore(Store):
     def audit(self, job: str, *, after: str = "", limit: int | None = None) -> Sequence[AuditEntry]:
         return [AuditEntry.from_entity(each) for each in _rows(self._audit, job, after, limit)]
 
+    def delete_runs(self, job: str, row_keys: Sequence[str]) -> None:
+        _delete(self._runs, job, row_keys)
+
+    def delete_audit(self, job: str, row_keys: Sequence[str]) -> None:
+        _delete(self._audit, job, row_keys)
+
     # The answer to a write has the new version; the row is read again because Azurite's versions
     # are times, and two writes within a millisecond would go unnoticed.
     def _written_job(self, name: str) -> Job:
@@ -125,6 +140,15 @@ def _rows(
         results_per_page=min(limit or _MOST_ROWS, _MOST_ROWS),
     )
     return islice(entities, limit)
+
+
+def _delete(table: TableClient, partition: str, row_keys: Sequence[str]) -> None:
+    entities = ({"PartitionKey": partition, "RowKey": each} for each in row_keys)
+    try:
+        table.submit_transaction(("delete", each) for each in entities)
+    except TableTransactionError as error:
+        if error.status_code != _NOT_FOUND:
+            raise
 
 
 def _get(table: TableClient, partition: str, row: str) -> Mapping[str, Any] | None:

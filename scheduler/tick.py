@@ -18,6 +18,7 @@ from scheduler import audit, decisions
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job, run_from_json
 from scheduler.ports import BusyError, ConflictError, ContainerGroups, ContainersError, Store
+from scheduler.retention import Retention
 from scheduler.upstream import Upstreams
 
 _log = logging.getLogger(__name__)
@@ -30,10 +31,12 @@ class Scheduler:
     Args:
         store: the tables.
         groups: the containers.
+        retention: what deletes old rows; ``None``: they stay.
     """
 
     store: Store
     groups: ContainerGroups
+    retention: Retention | None = None
 
     def tick(self, declarations: Iterable[JobDeclaration], now: datetime) -> None:
         """Bring every job up to ``now``. A job that fails is logged and does not stop the others.
@@ -54,8 +57,17 @@ class Scheduler:
                 _log.info("row changed meanwhile %s", facts(job=name))
             except Exception:  # noqa: BLE001 - one job must not stop the others
                 _log.exception("job failed to advance %s", facts(job=name))
+        self._purge(jobs, now)
         duration = f"{time.monotonic() - begun:.3f}"
         _log.info("tick finished %s", facts(jobs=len(jobs), duration_s=duration))
+
+    def _purge(self, jobs: Iterable[str], now: datetime) -> None:
+        if self.retention is None:
+            return
+        try:
+            self.retention.purge(jobs, now)
+        except Exception:  # noqa: BLE001 - what is left can go at the next tick
+            _log.exception("old rows not deleted")
 
     def _advance(
         self,

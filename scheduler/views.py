@@ -142,7 +142,7 @@ class JobView(View):
 
 
 class RunView(View):
-    """A run; see :class:`~extractor.runtime.records.Run` for what is in it."""
+    """A run; see :class:`~extractor.runtime.records.Run` and :mod:`scheduler.history`."""
 
     id: str
     status: RunStatus
@@ -156,13 +156,15 @@ class RunView(View):
     started_at: datetime | None
     ended_at: datetime | None
     duration_seconds: float | None
+    queue_seconds: float | None
+    cost: float | None
     rows: int | None
     bytes: int | None
     image_digest: str | None
     lake_path: str | None
 
     @classmethod
-    def of(cls, run: Run) -> Self:
+    def of(cls, run: Run, queue_s: float | None, cost: float | None) -> Self:
         """What there is to see of a run's row."""
         return cls(
             id=run.run_id,
@@ -177,6 +179,8 @@ class RunView(View):
             started_at=run.started_at,
             ended_at=run.ended_at,
             duration_seconds=run.duration_s,
+            queue_seconds=queue_s,
+            cost=cost,
             rows=run.rows,
             bytes=run.bytes,
             image_digest=run.image_digest,

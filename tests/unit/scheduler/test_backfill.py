@@ -18,7 +18,7 @@ from scheduler.job import Job
 from scheduler.memory import MemoryStore
 from scheduler.operations import OperationError
 from scheduler.views import JobView
-from tests.unit.scheduler.world import NAME, START, CrashError, Fate, Faults, World, hour
+from tests.unit.scheduler.world import NAME, START, TICK, CrashError, Fate, Faults, World, hour
 
 BY = "anna"
 HOUR = timedelta(hours=1)
@@ -149,6 +149,22 @@ def test_a_paused_job_starts_no_chunk_until_it_is_resumed() -> None:
     world.run_until(hour(1.9))
     assert world.container.backfilled == CHUNKS
     assert triggers(world)[0] == "schedule"
+
+
+def test_a_chunk_that_was_decided_on_before_its_job_was_paused_waits_too() -> None:
+    world = backfilling()
+    # The job is written, and its run is not.
+    world.store.faults = Faults(2)
+    with pytest.raises(CrashError):
+        world.scheduler.tick([world.declaration], world.now + TICK)
+    assert world.job.active_run
+    operations.pause(world.store, NAME, by=BY, now=world.now)
+    world.tick()
+    world.tick()
+    assert world.statuses() == [RunStatus.QUEUED]
+    operations.resume(world.store, NAME, by=BY, now=world.now)
+    world.run_until(hour(1.9))
+    assert world.container.backfilled == CHUNKS
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 from extractor.runtime.records import RunStatus
 from scheduler import api, function_app
 from scheduler.job import Job
+from scheduler.settings import Settings
 from tests.unit.scheduler.world import NAME, START, Fate, World, declare, hour
 
 OBJECT_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -41,7 +42,16 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World()
     made.tick(START)
     monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
-    with mock.patch.object(function_app, "_scheduler", return_value=made.scheduler):
+    settings = Settings(
+        tables_endpoint="",
+        subscription_id="",
+        resource_group="",
+        price='{"currency": "EUR", "coreSecond": 0.001, "gbSecond": 0.0001}',
+    )
+    with (
+        mock.patch.object(function_app, "_scheduler", return_value=made.scheduler),
+        mock.patch.object(function_app, "_settings", return_value=settings),
+    ):
         yield made
 
 
@@ -89,6 +99,7 @@ def test_the_functions_have_their_routes_and_methods() -> None:
         ("GET", "jobs"),
         ("GET", "jobs/{name}"),
         ("GET", "jobs/{name}/runs"),
+        ("GET", "jobs/{name}/history"),
         ("GET", "jobs/{name}/audit"),
         ("POST", "jobs/{name}/start"),
         ("POST", "jobs/{name}/pause"),
@@ -206,6 +217,21 @@ def test_a_run_says_why_it_failed_and_not_whose_claim_it_is(world: World) -> Non
     failed = call("list_runs")[1]["runs"][1]
     assert (failed["status"], failed["reason"]) == ("failed", "told: failed")
     assert not {"claimToken", "rowKey", "etag"} & failed.keys()
+
+
+def test_a_run_says_what_it_took_and_cost(world: World) -> None:
+    world.declaration = declare(cpu=2, memory=4)
+    world.run_until(hour(1.5))
+    (run,) = call("list_runs")[1]["runs"]
+    assert run["queueSeconds"] == 20
+    assert run["cost"] == pytest.approx(20 * (2 * 0.001 + 4 * 0.0001))
+    with mock.patch.object(function_app, "datetime", mock.Mock(now=lambda _: hour(2))):
+        status, seen = call("show_history", query={"days": "1"})
+        assert status == 200
+    assert (seen["runs"], seen["successRate"], seen["rows"]) == (1, 1.0, 7)
+    assert (seen["queueSeconds"], seen["currency"]) == ({"p50": 20.0, "p95": 20.0}, "EUR")
+    with mock.patch.object(function_app, "datetime", mock.Mock(now=lambda _: hour(26))):
+        assert call("show_history", query={"days": "1"})[1]["runs"] == 0
 
 
 # What is done

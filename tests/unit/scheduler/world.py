@@ -200,7 +200,10 @@ class Container(ContainerGroups):
             self._close(run, RunStatus.SUCCEEDED)
 
     def _close(self, run: Run, status: RunStatus) -> None:
-        ended = replace(run, status=status, ended_at=self._now, reason=f"told: {status}")
+        rows = 7 if status is RunStatus.SUCCEEDED else None
+        ended = replace(
+            run, status=status, ended_at=self._now, reason=f"told: {status}", rows=rows
+        )
         MemoryStore.update_run(self._store, ended)
 
     def _startable(self) -> Run | None:
