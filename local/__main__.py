@@ -20,6 +20,8 @@ from local.data import StackData
 from local.settings import Settings
 from local.stack import Change, DeploymentError, LocalStack
 from scheduler import operations
+from scheduler.history import History, Rate, summary
+from scheduler.job import Job
 
 SCHEDULER = "scheduler"
 """Its log can be asked for like that of a job."""
@@ -174,11 +176,19 @@ def _wait_for(ask: Callable[[], Run | None]) -> Run | None:
 
 def _print_status(data: StackData) -> None:
     now = datetime.now(UTC)
-    console.print(view.jobs_table(data.jobs(), now))
-    runs = data.runs()
+    jobs, runs = data.jobs(), data.runs()
+    console.print(view.jobs_table(jobs, now))
     console.print(view.runs_table(runs[:_SHOWN_RUNS], now))
     if len(runs) > _SHOWN_RUNS:
         console.print(f"… and {len(runs) - _SHOWN_RUNS} earlier runs.")
+    if any(job.backfill for job in jobs):
+        console.print(view.backfills_table(jobs))
+    console.print(view.history_table({job.name: _history(job, runs) for job in jobs}))
+
+
+def _history(job: Job, runs: Sequence[Run]) -> History:
+    rate = Rate.of(None, job.options.cpu, job.options.memory)
+    return summary((run for run in runs if run.job == job.name), rate)
 
 
 def _print_changes(changes: Sequence[Change], none: str) -> None:

@@ -14,7 +14,9 @@ from rich.text import Text
 
 from extractor.runtime.records import Run, RunStatus
 from local.data import Landed
+from scheduler.history import History
 from scheduler.job import Job
+from scheduler.views import BackfillView
 
 _STYLES = {
     RunStatus.SUCCEEDED: "green",
@@ -55,9 +57,43 @@ def runs_table(runs: Sequence[Run], now: datetime) -> Table:
             status_text(run.status),
             f"{_day(run.window_from)} to {_day(run.window_to)}",
             _ago(run.created_at, now),
-            "" if run.duration_s is None else f"{run.duration_s:.1f} s",
+            _duration(run.duration_s),
             "" if run.rows is None else f"{run.rows:,}",
             _why(run),
+        )
+    return table
+
+
+def backfills_table(jobs: Sequence[Job]) -> Table:
+    """A row for each job that has or had a backfill: how far it has come."""
+    table = _table("Backfills", "job", "status", "range (UTC)", "done", "why")
+    for job in jobs:
+        seen = BackfillView.of(job)
+        if seen is not None:
+            table.add_row(
+                job.name,
+                seen.status,
+                f"{_day(seen.range.start)} to {_day(seen.range.end)}",
+                f"{seen.share:.0%}",
+                seen.reason or "",
+            )
+    return table
+
+
+def history_table(histories: Mapping[str, History]) -> Table:
+    """A row for each job: what its runs came to; half of them took ``p50``, 19 of 20 ``p95``."""
+    table = _table("History", "job", "runs", "ok", "p50", "p95", "queued", "rows", "cost")
+    for job, seen in histories.items():
+        took, waited = seen.duration_seconds, seen.queue_seconds
+        table.add_row(
+            job,
+            f"{seen.runs:,}",
+            "" if seen.success_rate is None else f"{seen.success_rate:.0%}",
+            _duration(took.p50 if took else None),
+            _duration(took.p95 if took else None),
+            _duration(waited.p50 if waited else None),
+            _compact(seen.rows),
+            "" if seen.cost is None else f"{seen.cost:.2f} {seen.currency}",
         )
     return table
 
@@ -122,6 +158,23 @@ def _why(run: Run) -> str:
     retry = f"attempt {run.attempt}" if run.attempt > 1 else ""
     error = run.error if run.error and run.error not in (run.reason or "") else ""
     return "; ".join(filter(None, (retry, run.reason, error)))
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < _MINUTE.total_seconds():
+        return f"{seconds:.1f} s"
+    if seconds < timedelta(hours=1).total_seconds():
+        return f"{seconds / 60:.1f} m"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _compact(number: int) -> str:
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return str(number)
 
 
 def _time(moment: datetime | None) -> str:

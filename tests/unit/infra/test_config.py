@@ -70,13 +70,15 @@ def test_reads_what_the_engine_hands_over(folder: Path) -> None:
     assert config.tags == {"team": "data"}
 
 
-def test_a_declaration_has_the_schedule_and_not_the_container(folder: Path) -> None:
+def test_a_declaration_has_the_schedule_and_of_the_container_its_size(folder: Path) -> None:
     extractors = {"weather": {**WEATHER, "cpu": 2, "environment": {"A": "b"}, "maxAttempts": 5}}
     declaration = parse(folder, extractors=extractors).extractors["weather"].declaration("weather")
 
     assert json.loads(declaration.to_setting()) == {
         "name": "weather",
         "containerGroup": "weather",
+        "cpu": 2,
+        "memory": 1.5,
         "maxAttempts": 5,
         **WEATHER,
     }

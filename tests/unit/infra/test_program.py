@@ -316,6 +316,8 @@ def test_a_container_scheduler_always_runs_and_knows_its_jobs(config: Config) ->
     assert declaration == {
         "name": "weather",
         "containerGroup": "weather",
+        "cpu": 1.0,
+        "memory": 1.5,
         "schedule": "0 6 * * *",
         "start": "2024-01-01T00:00:00Z",
     }
@@ -323,6 +325,7 @@ def test_a_container_scheduler_always_runs_and_knows_its_jobs(config: Config) ->
         "APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION,
         "AZURE_CLIENT_ID": "client-of-scheduler-identity1a2b3c4d",
         "RESOURCE_GROUP": "pipelines-dev",
+        "RETENTION_DAYS": "90",
         "SUBSCRIPTION_ID": SUBSCRIPTION,
         "TABLES_ENDPOINT": "https://state1a2b3c4d.table.core.windows.net/",
         "TICK_SECONDS": "5",
@@ -346,6 +349,7 @@ def test_a_function_scheduler_has_its_settings_and_no_key(config: Config) -> Non
         "FUNCTIONS_EXTENSION_VERSION": "~4",
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "RESOURCE_GROUP": "pipelines-dev",
+        "RETENTION_DAYS": "90",
         "SUBSCRIPTION_ID": SUBSCRIPTION,
         "TABLES_ENDPOINT": "https://state1a2b3c4d.table.core.windows.net/",
         "WEBSITES_ENABLE_APP_SERVICE_STORAGE": "false",

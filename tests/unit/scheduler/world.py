@@ -201,9 +201,7 @@ class Container(ContainerGroups):
 
     def _close(self, run: Run, status: RunStatus) -> None:
         rows = 7 if status is RunStatus.SUCCEEDED else None
-        ended = replace(
-            run, status=status, ended_at=self._now, reason=f"told: {status}", rows=rows
-        )
+        ended = replace(run, status=status, ended_at=self._now, reason=f"told: {status}", rows=rows)
         MemoryStore.update_run(self._store, ended)
 
     def _startable(self) -> Run | None:
