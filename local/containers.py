@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container as DockerContainer
 from docker.types import LogConfig
 
+from extractor.runtime.telemetry import SWITCH as TELEMETRY
 from local.azure.identity import TOKEN_PATH, identity_header
 from local.settings import HOST_ALIAS, Settings
 
@@ -499,8 +501,11 @@ def _without_secrets(inputs: Mapping[str, Any]) -> dict[str, Any]:
 def platform_environment(settings: Settings) -> dict[str, str]:
     """What tells a container where its platform is: identity tokens, Resource Manager, and the
     authorities to trust. In the cloud, the first is set by Azure and the others have one answer.
+    ``TELEMETRY`` is passed on from whoever deploys.
     """
+    telemetry = os.environ.get(TELEMETRY)
     return {
+        **({TELEMETRY: telemetry} if telemetry else {}),
         "AZURE_RESOURCE_MANAGER_ENDPOINT": settings.azure_url(HOST_ALIAS),
         "IDENTITY_ENDPOINT": f"{settings.platform_url(HOST_ALIAS)}{TOKEN_PATH}",
         "IDENTITY_HEADER": identity_header(settings),

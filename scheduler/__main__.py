@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import UTC, datetime
 
+from extractor.runtime import telemetry
 from extractor.runtime.log import configure
 from scheduler.declaration import declarations_from_environment
 from scheduler.settings import Settings
@@ -19,6 +20,7 @@ _log = logging.getLogger(__name__)
 def main() -> None:
     """Tick whenever the clock passes a multiple of the configured seconds."""
     configure()
+    sending = telemetry.start("scheduler")
     settings = Settings.read(os.environ)
     declarations = declarations_from_environment(os.environ)
     scheduler = settings.scheduler()
@@ -33,6 +35,7 @@ def main() -> None:
             # The tables can't be reached, say; the next tick catches up.
             _log.exception("tick failed")
         stopping.wait(settings.tick_seconds - time.time() % settings.tick_seconds)
+    sending.close()
 
 
 if __name__ == "__main__":

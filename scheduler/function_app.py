@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import azure.functions as func
 
+from extractor.runtime import telemetry
 from scheduler import api
 from scheduler.declaration import declarations_from_environment
 from scheduler.principal import caller
@@ -20,6 +22,11 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 token of Microsoft Entra ID, and every function but the health check does so once more."""
 
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+# The host sends the log, and of Azure's clients every request is a line at INFO.
+logging.getLogger("azure.core").setLevel(logging.WARNING)
+telemetry.start("scheduler", logs=False)
 
 
 @functools.cache

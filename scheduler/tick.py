@@ -14,7 +14,7 @@ from datetime import datetime
 
 from extractor.runtime.log import facts
 from extractor.runtime.records import Run, RunStatus
-from scheduler import audit, decisions
+from scheduler import audit, decisions, telemetry
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job, run_from_json
 from scheduler.ports import BusyError, ConflictError, ContainerGroups, ContainersError, Store
@@ -38,6 +38,7 @@ class Scheduler:
     groups: ContainerGroups
     retention: Retention | None = None
 
+    @telemetry.ticking()
     def tick(self, declarations: Iterable[JobDeclaration], now: datetime) -> None:
         """Bring every job up to ``now``. A job that fails is logged and does not stop the others.
 
@@ -48,6 +49,7 @@ class Scheduler:
         begun = time.monotonic()
         declared = {each.name: each for each in declarations}
         jobs = {each.name: each for each in self.store.jobs()}
+        telemetry.jobs_read(jobs.values(), now)
         upstreams = Upstreams.of(jobs, declared)
         for name in sorted(declared.keys() | jobs.keys()):
             try:
@@ -162,6 +164,7 @@ class Scheduler:
             _log.warning("start refused %s", f"{named} {facts(why=error)}")
         else:
             _log.info("run started %s", named)
+            telemetry.run_started(run)
 
     def _give_up(self, job: Job, run: Run, verdict: decisions.Verdict, now: datetime) -> Job:
         group = job.options.container_group
@@ -195,6 +198,7 @@ class Scheduler:
         named = facts(job=job.name, run=run.run_id, status=run.status.value)
         details = facts(rows=run.rows, duration_s=run.duration_s, why=run.reason)
         _log.info("run ended %s %s", named, details)
+        telemetry.run_ended(run)
         if job.active_run:
             self._launch(job, self._active_run(job), now)
         return job

@@ -18,10 +18,10 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 from azure.data.tables import EdmType, TableClient, TableServiceClient, UpdateMode
-from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 from azure.keyvault.secrets import SecretClient
 from azure.storage.filedatalake import FileSystemClient
 
+from extractor.runtime.identity import credential_of
 from extractor.runtime.ports import ConflictError, JobRow, Lake, PathExistsError, RunStore
 from extractor.runtime.records import JOB_PARTITION, JOBS_TABLE, RUNS_TABLE, Run, entity_etag
 from extractor.runtime.secrets import SecretError
@@ -54,7 +54,7 @@ def connect(settings: RuntimeSettings) -> Iterator[tuple[RunStore, Lake]]:
         azure.core.exceptions.AzureError: they cannot be reached, or the identity may not read.
     """
     with ExitStack() as stack:
-        credential = _credential(settings.azure_client_id)
+        credential = credential_of(settings.azure_client_id)
         stack.callback(credential.close)
         tables = stack.enter_context(
             TableServiceClient(endpoint=str(settings.tables_endpoint), credential=credential)
@@ -76,7 +76,7 @@ def read_secrets(settings: RuntimeSettings) -> dict[str, str]:
     if settings.key_vault_url is None or not settings.secrets:
         return {}
     with (
-        _credential(settings.azure_client_id) as credential,
+        credential_of(settings.azure_client_id) as credential,
         SecretClient(
             str(settings.key_vault_url),
             credential,
@@ -134,10 +134,6 @@ def _is_refusal(error: AzureError) -> bool:
     return isinstance(error, ClientAuthenticationError) or (
         isinstance(error, HttpResponseError) and error.status_code == _FORBIDDEN
     )
-
-
-def _credential(client_id: str | None) -> ManagedIdentityCredential | DefaultAzureCredential:
-    return ManagedIdentityCredential(client_id=client_id) if client_id else DefaultAzureCredential()
 
 
 class AzureRunStore:

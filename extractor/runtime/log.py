@@ -13,7 +13,7 @@ from extractor.runtime import secrets
 def configure() -> None:
     """Send this process's log to stdout, which is where a container's log is read from."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # Azure's clients log every request at INFO.
     logging.getLogger("azure").setLevel(logging.WARNING)
@@ -23,7 +23,7 @@ def _utc(seconds: float | None = None) -> time.struct_time:
     return time.gmtime(seconds)
 
 
-class _OneLine(logging.Formatter):
+class OneLine(logging.Formatter):
     """A record on one line, a traceback included, so that no record is cut in two.
 
     Secrets are masked here, where the text is complete: with its arguments and its traceback.

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from extractor.runtime import azure, log, secrets
+from extractor.runtime import azure, log, secrets, telemetry
 from extractor.runtime.claim import Claim, FenceLostError, Outcome, take
 from extractor.runtime.heartbeat import INTERVAL_S, Heartbeat
 from extractor.runtime.load import Load
@@ -57,9 +57,21 @@ def run(extract: Extract, environment: Mapping[str, str] = os.environ) -> int:
         The process's exit code.
     """
     log.configure()
-    termination = Termination()
     try:
         settings = RuntimeSettings.read(environment)
+    except SettingError as error:
+        logger.error("%s", error)  # noqa: TRY400 - one sentence is what its author needs
+        return EXIT_SETTINGS
+    sending = telemetry.start(settings.job_name, environment)
+    try:
+        return _run(extract, settings)
+    finally:
+        sending.close()
+
+
+def _run(extract: Extract, settings: RuntimeSettings) -> int:
+    termination = Termination()
+    try:
         with termination.handled(), azure.connect(settings) as (store, lake):
             return run_job(
                 _with_secrets(extract, settings),
@@ -69,9 +81,6 @@ def run(extract: Extract, environment: Mapping[str, str] = os.environ) -> int:
                 lake=lake,
                 termination=termination,
             )
-    except SettingError as error:
-        logger.error("%s", error)  # noqa: TRY400 - one sentence is what its author needs
-        return EXIT_SETTINGS
     except Exception:
         logger.exception("no run begun")
         return EXIT_FAILED
@@ -110,7 +119,7 @@ def run_job(
         "claimed %s",
         facts(job=job, run=claim.run.run_id, attempt=claim.run.attempt, window=claim.window),
     )
-    with Heartbeat(claim, heartbeat_s) as heartbeat:
+    with telemetry.run_span(claim.run, claim.window), Heartbeat(claim, heartbeat_s) as heartbeat:
         return _load_and_close(extract, Load(lake, claim, buffer_bytes), heartbeat, termination)
 
 
@@ -168,11 +177,14 @@ def _commit_and_close(load: Load, leftovers: list[str]) -> int:
             )
         )
     except FenceLostError as error:
+        telemetry.describe_run(failed=True, reason=str(error))
         logger.warning("given up %s", facts(run=claim.run.run_id, why=error))
         return EXIT_FAILED
     except Exception:
+        telemetry.describe_run(failed=True, reason="The run's row was not closed.")
         logger.exception("not closed %s", facts(run=claim.run.run_id))
         return EXIT_FAILED
+    telemetry.describe_run(failed=False, rows=commit.commit_rows, bytes=commit.commit_bytes)
     logger.info(
         "succeeded %s",
         facts(run=claim.run.run_id, rows=commit.commit_rows, bytes=commit.commit_bytes),
@@ -181,6 +193,7 @@ def _commit_and_close(load: Load, leftovers: list[str]) -> int:
 
 
 def _given_up(load: Load, error: FenceLostError) -> int:
+    telemetry.describe_run(failed=True, reason=str(error))
     logger.warning("given up %s", facts(run=load.claim.run.run_id, why=error))
     _discard(load)
     return EXIT_FAILED
@@ -188,6 +201,7 @@ def _given_up(load: Load, error: FenceLostError) -> int:
 
 def _failed(load: Load, outcome: Outcome, error: BaseException | None = None) -> int:
     """Close the run as failed, if it is still this container's to close, and tidy up."""
+    telemetry.describe_run(failed=True, reason=outcome.reason, error=outcome.error)
     logger.error(
         "failed %s",
         facts(run=load.claim.run.run_id, reason=outcome.reason, error=outcome.error),

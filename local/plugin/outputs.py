@@ -116,7 +116,8 @@ def _component(resource: Resource, _settings: Settings) -> dict[str, Any]:
     return {
         "appId": guid(resource.id, "appId"),
         "applicationId": resource.name,
-        "connectionString": f"InstrumentationKey={key}",
+        # There is nothing to send to on this machine: containers write their log to stdout alone.
+        "connectionString": "",
         "instrumentationKey": key,
         "tenantId": TENANT_ID,
     }

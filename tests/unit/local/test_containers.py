@@ -95,6 +95,13 @@ class TestCreate:
         assert options["extra_hosts"] == {"host.docker.internal": "host-gateway"}
         assert options["restart_policy"] == {"Name": "always"}
 
+    def test_telemetry_is_switched_on_for_a_container_by_whoever_deploys_it(
+        self, groups: ContainerGroups, daemon: FakeDocker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TELEMETRY", "console")
+        groups.create(group("weather"))
+        assert daemon.only().options["environment"]["TELEMETRY"] == "console"
+
     @pytest.mark.parametrize(("asked", "given"), [(0.5, 500_000_000), (4, 2_000_000_000)])
     def test_cores_are_limited_to_those_of_the_machine(
         self, groups: ContainerGroups, daemon: FakeDocker, asked: float, given: int

@@ -98,6 +98,10 @@ class TestOutputs:
         assert found == {"type": "UserAssigned", "userAssignedIdentities": UNKNOWN}
         assert "identity" not in outputs("web:WebApp", path, {"identity": UNKNOWN})
 
+    def test_containers_have_nowhere_to_send_telemetry_to(self) -> None:
+        found = outputs("applicationinsights:Component", "Microsoft.Insights/components/app")
+        assert found["connectionString"] == ""
+
     def test_a_vault_has_an_address(self) -> None:
         path = "Microsoft.KeyVault/vaults/secrets"
         found = outputs("keyvault:Vault", path, {"properties": {"tenantId": "t"}})
@@ -129,7 +133,7 @@ class TestOutputs:
             (
                 "applicationinsights:Component",
                 "Microsoft.Insights/components/app",
-                {"appId", "connectionString", "instrumentationKey"},
+                {"appId", "instrumentationKey"},
             ),
         ],
     )
