@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field
 from pydantic.config import JsonDict
 
 from infra import naming
+from scheduler.capacity import DEFAULT_LIMITS
 from scheduler.declaration import Declaration, JobDeclaration, JobOptions
 from scheduler.sentences import sentence
 from scheduler.upstream import circles, unknown
@@ -249,6 +250,11 @@ class SchedulerConfig(Declaration):
             a job stays.
         tick_seconds: seconds between two ticks of a ``container``; a ``function`` ticks once a
             minute.
+        max_running: containers of extractors that run at once; what is due beyond that waits, by
+            the extractors' ``priority``. The default is what Azure allows in a region.
+        starts_per_five_minutes: starts of containers in any five minutes. The default is what Azure
+            allows in a region, as it is of the next.
+        starts_per_hour: starts of containers in any hour.
     """
 
     host: SchedulerHost = SchedulerHost.FUNCTION
@@ -256,6 +262,9 @@ class SchedulerConfig(Declaration):
     authentication: AuthenticationConfig | None = None
     retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
     tick_seconds: Annotated[int, Field(ge=1, le=60)] = 60
+    max_running: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.max_running
+    starts_per_five_minutes: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.starts_per_five_minutes
+    starts_per_hour: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.starts_per_hour
 
 
 class LakeConfig(Declaration):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient
 
+from extractor.runtime.records import Failure
 from scheduler.ports import BusyError, ContainerGroups, ContainersError, GroupState
 
 _log = logging.getLogger(__name__)
@@ -18,7 +20,9 @@ AZURE_RESOURCE_MANAGER = "https://management.azure.com"
 
 _CONFLICT = 409
 _TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
 _TERMINATED = "Terminated"
+_PULL_FAILURES = ("Failed", "BackOff")
 
 
 class AzureContainerGroups(ContainerGroups):
@@ -90,14 +94,36 @@ def _state(group: Any) -> GroupState:
     view = group.containers[0].instance_view
     current = view.current_state if view else None
     if current is None or current.state != _TERMINATED:
-        return GroupState(terminated=False)
+        return _pull(view) if view else GroupState(terminated=False)
     started: datetime | None = current.start_time
     return GroupState(terminated=True, exit_code=current.exit_code, started_at=started)
 
 
+def _pull(view: Any) -> GroupState:
+    """Whether the last thing that was tried is to pull the image, and in vain."""
+    events = sorted(view.events or (), key=lambda event: event.last_timestamp)
+    last = events[-1] if events else None
+    if last is None or last.name not in _PULL_FAILURES or "pull" not in last.message.lower():
+        return GroupState(terminated=False)
+    return GroupState(terminated=False, pull_error=last.message, pull_failed_at=last.last_timestamp)
+
+
 def _translated(error: AzureError) -> Exception:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    status = error.status_code if isinstance(error, HttpResponseError) else None
-    if status in (_CONFLICT, _TOO_MANY_REQUESTS):
-        return BusyError(text)
+    if not isinstance(error, HttpResponseError) or error.status_code is None:
+        return BusyError(text, Failure.UNAVAILABLE)
+    quota = error.error is not None and "quota" in str(error.error.code).lower()
+    if error.status_code == _TOO_MANY_REQUESTS or quota:
+        return BusyError(text, Failure.THROTTLED, _retry_after(error))
+    if error.status_code == _CONFLICT:
+        return BusyError(text, Failure.TRANSITIONING)
+    if error.status_code >= _SERVER_ERROR:
+        return BusyError(text, Failure.UNAVAILABLE, _retry_after(error))
     return ContainersError(text)
+
+
+def _retry_after(error: HttpResponseError) -> timedelta | None:
+    """What the header says, which Azure Resource Manager writes in seconds."""
+    headers: Mapping[str, str] = getattr(error.response, "headers", {})
+    text = headers.get("Retry-After", "")
+    return timedelta(seconds=int(text)) if text.isdecimal() else None

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-import random
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from statistics import median
 
-from extractor.runtime.records import BACKFILL, Run, RunStatus, run_row_key
-from scheduler import backfill
+from extractor.runtime.records import BACKFILL, Failure, Run, RunStatus, run_row_key
+from scheduler import backfill, capacity
+from scheduler.capacity import WAITS
 from scheduler.declaration import CatchUp, JobDeclaration, Overlap
 from scheduler.job import Job, fingerprint, run_from_json, run_to_json
-from scheduler.ports import GroupState
+from scheduler.ports import BusyError, GroupState
+from scheduler.retries import (
+    MOST_POSTPONEMENTS,
+    OUT_OF_MEMORY_EXIT_CODE,
+    postponement,
+    retry_delay,
+)
 from scheduler.upstream import Progress
 
 MISFIRE_GRACE = timedelta(minutes=5)
 """With ``catchUp: none``, a fire time that is older than this was missed."""
 
-LONGEST_RETRY_DELAY = timedelta(hours=6)
+BEATING = timedelta(seconds=45)
+"""A run that has given a sign of life since then is alive: they are 30 seconds apart."""
 
-_MOST_DOUBLINGS = 20
-"""Beyond it any delay is longer than the longest; and a duration has a largest value."""
+PULL_PATIENCE = timedelta(minutes=2)
+"""Azure tries again to pull an image; and a new identity's first token may be refused."""
+
+SLOW_FACTOR = 3
+SLOW_MARGIN = timedelta(minutes=1)
+"""A run is slow that takes longer than so many times the median of those before, than that and this
+margin, and than each of those before."""
+
+_DURATIONS = 20
+_FEWEST_DURATIONS = 5
 
 RETRIED = frozenset({RunStatus.FAILED, RunStatus.ABANDONED, RunStatus.TIMED_OUT})
 
@@ -33,11 +49,18 @@ class Verdict:
         status: the final status.
         reason: one sentence on why.
         stop: whether its container may still be going.
+        failure: of what kind it is.
     """
 
     status: RunStatus
     reason: str
     stop: bool = False
+    failure: Failure | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its container has ended by itself, and its last words are the run's."""
+        return self.failure in (Failure.CONTAINER, Failure.OUT_OF_MEMORY)
 
 
 def reconciled(job: Job, declaration: JobDeclaration, now: datetime) -> Job:
@@ -83,9 +106,10 @@ def decided(job: Job, now: datetime, upstream: Progress | None = None) -> Job:
         return _requested(job, now, upstream)
     if job.paused:
         return replace(job, queued_fire_at=None)
+    held = job.held_until is not None and job.held_until > now
     if upstream:
         job = _followed(job, now, upstream)
-    elif _due(job, now):
+    elif _due(job, now) and not held:
         job = _fired(job, now)
     return job if job.active_run else _backfilled(job, now)
 
@@ -98,7 +122,8 @@ def _backfilled(job: Job, now: datetime) -> Job:
     window, attempt = found
     run = replace(new_run(job, window.end, now, trigger=BACKFILL), window_from=window.start)
     # Why the live schedule has nothing to do is still so.
-    return replace(with_run(job, replace(run, attempt=attempt)), reason=job.reason)
+    chunk = with_run(job, replace(run, attempt=attempt))
+    return replace(chunk, reason=job.reason, held_until=job.held_until)
 
 
 def _requested(job: Job, now: datetime, upstream: Progress | None) -> Job:
@@ -202,6 +227,7 @@ def with_run(job: Job, run: Run) -> Job:
         pending_run=run_to_json(run),
         fence=None,
         reason=None,
+        held_until=None,
     )
 
 
@@ -284,18 +310,18 @@ def _running_judged(
     options: JobDeclaration, run: Run, state: GroupState | None, now: datetime
 ) -> Verdict | None:
     if state is None:
-        return Verdict(RunStatus.ABANDONED, "Its container group is gone.")
+        return Verdict(RunStatus.ABANDONED, "Its container group is gone.", failure=Failure.LOST)
     # A view that lags behind may still show the end of the container before.
     since = run.starting_at or run.created_at
     if state.terminated and (state.started_at is None or _after(state, since)):
         reason = f"Its container ended{_with_code(state)} without closing the run."
-        return Verdict(RunStatus.ABANDONED, reason)
+        return Verdict(RunStatus.ABANDONED, reason, failure=_kind(state))
     if now - (run.started_at or run.created_at) > options.run_deadline:
         reason = f"It was still going after {options.run_deadline}."
-        return Verdict(RunStatus.TIMED_OUT, reason, stop=True)
+        return Verdict(RunStatus.TIMED_OUT, reason, stop=True, failure=Failure.DEADLINE)
     if run.heartbeat_at and now - run.heartbeat_at > options.heartbeat_deadline:
         reason = f"It has given no sign of life for {options.heartbeat_deadline}."
-        return Verdict(RunStatus.ABANDONED, reason, stop=True)
+        return Verdict(RunStatus.ABANDONED, reason, stop=True, failure=Failure.LOST)
     return None
 
 
@@ -305,11 +331,97 @@ def _starting_judged(
     started_at = run.starting_at or run.created_at
     if state and state.terminated and state.exit_code and _after(state, started_at):
         reason = f"Its container ended{_with_code(state)} before it claimed the run."
-        return Verdict(RunStatus.FAILED, reason)
+        return Verdict(RunStatus.FAILED, reason, failure=_kind(state))
+    if state and _pull_fails(state, started_at) and now - started_at > PULL_PATIENCE:
+        reason = f"Its image can't be pulled: {state.pull_error}"
+        return Verdict(RunStatus.FAILED, reason, stop=True, failure=Failure.IMAGE_PULL)
     if now - started_at > options.start_deadline:
         reason = f"Its container did not claim the run within {options.start_deadline}."
-        return Verdict(RunStatus.FAILED, reason, stop=True)
+        return Verdict(RunStatus.FAILED, reason, stop=True, failure=Failure.DEADLINE)
     return None
+
+
+def _pull_fails(state: GroupState, since: datetime) -> bool:
+    return state.pull_failed_at is not None and state.pull_failed_at >= since
+
+
+def _kind(state: GroupState) -> Failure:
+    killed = state.exit_code == OUT_OF_MEMORY_EXIT_CODE
+    return Failure.OUT_OF_MEMORY if killed else Failure.CONTAINER
+
+
+def refused(text: str) -> Verdict:
+    """That a run has failed which Azure does not start, with what Azure says."""
+    return Verdict(RunStatus.FAILED, f"Azure refused the start: {text}", failure=Failure.REFUSED)
+
+
+def postponed(run: Run, error: BusyError, now: datetime) -> Run | Verdict:
+    """The run, waiting for its next start; or that it has waited in vain for the last time."""
+    if run.postponed >= MOST_POSTPONEMENTS:
+        reason = f"Azure could not start it {run.postponed + 1} times: {error}"
+        return Verdict(RunStatus.FAILED, reason, failure=error.failure)
+    return replace(
+        run,
+        status=RunStatus.QUEUED,
+        reason=f"{WAITS} for Azure: {error}",
+        failure=error.failure,
+        postponed=run.postponed + 1,
+        not_before=now + postponement(run, error.failure, error.retry_after),
+        starting_at=None,
+    )
+
+
+def may_start(job: Job, run: Run, now: datetime) -> bool:
+    """Whether a run waits for nothing but its turn."""
+    held_back = job.paused and run.trigger != "manual"
+    due = run.not_before is None or run.not_before <= now
+    return run.status is RunStatus.QUEUED and due and not held_back
+
+
+def turn(job: Job, run: Run) -> tuple[int, datetime, str]:
+    """What runs that wait are sorted by: higher priority first, then what has waited longest."""
+    return -job.options.priority, run.not_before or run.created_at, job.name
+
+
+def started(job: Job, now: datetime) -> Job:
+    """The job with a start that counts against the limits."""
+    waited = job.reason is not None and job.reason.startswith(WAITS)
+    reason = None if waited else job.reason
+    return replace(job, starts=capacity.recorded(job.starts, now), reason=reason)
+
+
+def beats(run: Run, now: datetime) -> bool:
+    """Whether a run is alive for certain, so that its container needs not be looked at."""
+    running = run.status is RunStatus.RUNNING
+    return running and run.heartbeat_at is not None and now - run.heartbeat_at <= BEATING
+
+
+def slow(job: Job, run: Run, now: datetime) -> Job | None:
+    """The job with a mark on a run that takes far longer than those before it did.
+
+    Returns:
+        ``None`` where it does not, or has its mark already.
+    """
+    durations = durations_of(job)
+    if run.trigger == BACKFILL or run.started_at is None:
+        return None
+    if job.slow_run == run.run_id or len(durations) < _FEWEST_DURATIONS:
+        return None
+    usual = median(durations)
+    limit = max(SLOW_FACTOR * usual, usual + SLOW_MARGIN.total_seconds(), *durations)
+    if (now - run.started_at).total_seconds() <= limit:
+        return None
+    took = f"{timedelta(seconds=round(limit))}"
+    reason = (
+        f"Its run is slow: it is going for more than {took}; the median of the last "
+        f"{len(durations)} is {timedelta(seconds=round(usual))}."
+    )
+    return replace(job, slow_run=run.run_id, reason=reason)
+
+
+def durations_of(job: Job) -> list[int]:
+    """Seconds that the last successful runs took, oldest first."""
+    return [int(each) for each in (job.durations or "").split()]
 
 
 def given_up(job: Job, run: Run, verdict: Verdict, now: datetime) -> Job:
@@ -318,6 +430,7 @@ def given_up(job: Job, run: Run, verdict: Verdict, now: datetime) -> Job:
         run,
         status=verdict.status,
         reason=verdict.reason,
+        failure=verdict.failure,
         ended_at=now,
         duration_s=(now - run.started_at).total_seconds() if run.started_at else None,
     )
@@ -326,6 +439,7 @@ def given_up(job: Job, run: Run, verdict: Verdict, now: datetime) -> Job:
             final,
             status=RunStatus.SUCCEEDED,
             reason=None,
+            failure=None,
             rows=job.commit_rows,
             bytes=job.commit_bytes,
             lake_path=job.commit_lake_path,
@@ -351,8 +465,31 @@ def closed(job: Job, run: Run, now: datetime) -> Job:
         last_success_at=(
             run.ended_at if run.status is RunStatus.SUCCEEDED else job.last_success_at
         ),
+        durations=_with_duration(job, run),
+        slow_run=None,
     )
-    return ended if final else with_run(ended, _retry(ended, run, now))
+    return _held(ended, run, now) if final else with_run(ended, _retry(ended, run, now))
+
+
+def _held(job: Job, run: Run, now: datetime) -> Job:
+    """The job after its run's last attempt: what it has to catch up with waits for a fire time.
+
+    Without that, a window that always fails would be begun anew at each tick.
+    """
+    if run.status is RunStatus.SUCCEEDED or job.options.catch_up is not CatchUp.ALL:
+        return job
+    until = job.schedule.next_fire(now)
+    if until is None:
+        return job
+    reason = f"Its last run ended {run.status.value}; it goes on at the fire time {_utc(until)}."
+    return replace(job, held_until=until, reason=reason)
+
+
+def _with_duration(job: Job, run: Run) -> str | None:
+    if run.status is not RunStatus.SUCCEEDED or run.duration_s is None:
+        return job.durations
+    latest = [*durations_of(job), round(run.duration_s)][-_DURATIONS:]
+    return " ".join(map(str, latest))
 
 
 def _cancelled(job: Job) -> bool:
@@ -377,20 +514,16 @@ def _retry(job: Job, run: Run, now: datetime) -> Run:
     )
 
 
-def retry_delay(options: JobDeclaration, run: Run) -> timedelta:
-    """Wait before the attempt after ``run``: doubled each time, with a jitter of a quarter."""
-    doubled = options.retry_delay * int(2 ** min(run.attempt - 1, _MOST_DOUBLINGS))
-    delay = min(doubled, LONGEST_RETRY_DELAY)
-    jitter: float = random.Random(run.run_id).uniform(0.75, 1.25)  # noqa: S311 - nobody gains
-    return delay * jitter
-
-
 def _after(state: GroupState, moment: datetime) -> bool:
     return state.started_at is not None and state.started_at >= moment
 
 
 def _with_code(state: GroupState) -> str:
-    return "" if state.exit_code is None else f" with exit code {state.exit_code}"
+    if state.exit_code is None:
+        return ""
+    killed = " (killed, most often for want of memory)"
+    code = f" with exit code {state.exit_code}"
+    return f"{code}{killed}" if _kind(state) is Failure.OUT_OF_MEMORY else code
 
 
 def _nothing_to_load(job: Job, end: datetime) -> str:

@@ -180,8 +180,10 @@ class JobOptions(Declaration):
         run_deadline: a run that is still going by then is stopped.
         heartbeat_deadline: a run that has given no sign of life for so long is stopped; the
             runtime gives one every 30 seconds.
+        priority: of jobs that wait for a start, those with the highest come first.
         max_attempts: how often one run is tried in all.
         retry_delay: wait before the second attempt; doubled for each further one, with jitter.
+            More of it, by the kind of failure, is told in docs/schedules.md.
         paused: whether a job that is new to the table starts paused. Later changes have no effect:
             pausing belongs to operators.
     """
@@ -204,6 +206,7 @@ class JobOptions(Declaration):
     start_deadline: PositiveDuration = timedelta(minutes=10)
     run_deadline: PositiveDuration = timedelta(hours=1)
     heartbeat_deadline: PositiveDuration = timedelta(minutes=10)
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     retry_delay: PositiveDuration = timedelta(minutes=1)
     paused: bool = False

@@ -34,6 +34,7 @@ class Job:
             how far they had come when it was.
         next_fire_at: the next fire time, UTC.
         queued_fire_at: a fire time that was due in time and waits for the active run to end.
+        held_until: nothing that was missed is caught up with before then, for the last run failed.
         retired: no deployment declares it any more.
         paused: an operator has paused it.
         status: for people: ``idle``, ``running``, ``paused`` or ``retired``.
@@ -56,6 +57,9 @@ class Job:
         backfill_position: everything of the backfill before it is in the lake.
         pending_audit: JSON of what operators did and the table ``audit`` does not tell yet, see
             :mod:`scheduler.audit`.
+        starts: when its container was started in the last hour, see :mod:`scheduler.capacity`.
+        durations: seconds that its last successful runs took, oldest first, with spaces between.
+        slow_run: the active run, once it has taken far longer than those.
         commit_run_id: the run that last moved the watermark.
         commit_rows: rows that it loaded.
         commit_bytes: their size.
@@ -70,6 +74,7 @@ class Job:
     scheduled_through: datetime
     next_fire_at: datetime | None = None
     queued_fire_at: datetime | None = None
+    held_until: datetime | None = None
     retired: bool = False
     paused: bool = False
     status: str = "idle"
@@ -89,6 +94,9 @@ class Job:
     backfill: str | None = None
     backfill_position: datetime | None = None
     pending_audit: str | None = None
+    starts: str | None = None
+    durations: str | None = None
+    slow_run: str | None = None
     commit_run_id: str | None = None
     commit_rows: int | None = None
     commit_bytes: int | None = None

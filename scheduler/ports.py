@@ -8,9 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from extractor.runtime.records import Run
+from extractor.runtime.records import Failure, Run
 from scheduler.audit import AuditEntry
 from scheduler.job import Job
 
@@ -20,7 +20,23 @@ class ConflictError(Exception):
 
 
 class BusyError(Exception):
-    """Azure is still changing the container group, or throttles; try again later."""
+    """Azure can't do it now; try again later.
+
+    Args:
+        text: what Azure says.
+        failure: one of :data:`~scheduler.retries.POSTPONED`.
+        retry_after: how long Azure asks to wait, if it does.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        failure: Failure = Failure.TRANSITIONING,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.failure = failure
+        self.retry_after = retry_after
 
 
 class ContainersError(Exception):
@@ -108,11 +124,15 @@ class GroupState:
         terminated: it has ended.
         exit_code: of a container that has ended, where Azure knows it.
         started_at: when it last started.
+        pull_error: why its image can't be pulled, if it can't.
+        pull_failed_at: when that was last tried.
     """
 
     terminated: bool
     exit_code: int | None = None
     started_at: datetime | None = None
+    pull_error: str | None = None
+    pull_failed_at: datetime | None = None
 
 
 class ContainerGroups(ABC):

@@ -10,11 +10,14 @@ from azure.core.credentials import TokenCredential
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 from pydantic import BaseModel, ConfigDict, Field, Json
 
+from scheduler.capacity import DEFAULT_LIMITS, Limits
 from scheduler.containers import AZURE_RESOURCE_MANAGER, AzureContainerGroups
 from scheduler.history import Price
 from scheduler.retention import Retention
 from scheduler.tables import TableStore
 from scheduler.tick import Scheduler
+
+Positive = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseModel):
@@ -29,6 +32,9 @@ class Settings(BaseModel):
         retention_days: for how long rows of ``runs`` and ``audit`` are kept.
         price: what containers cost, as JSON; without it no run says what it cost.
         tick_seconds: seconds between two ticks of a scheduler that is a container.
+        max_running: containers that run at once, see :class:`~scheduler.capacity.Limits`.
+        starts_per_five_minutes: starts of containers in any five minutes.
+        starts_per_hour: starts of containers in any hour.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -38,9 +44,12 @@ class Settings(BaseModel):
     resource_group: str
     azure_client_id: str | None = None
     azure_resource_manager_endpoint: str = AZURE_RESOURCE_MANAGER
-    retention_days: Annotated[int, Field(ge=1)] = 90
+    retention_days: Positive = 90
     price: Json[Price] | None = None
-    tick_seconds: Annotated[int, Field(ge=1)] = 60
+    tick_seconds: Positive = 60
+    max_running: Positive = DEFAULT_LIMITS.max_running
+    starts_per_five_minutes: Positive = DEFAULT_LIMITS.starts_per_five_minutes
+    starts_per_hour: Positive = DEFAULT_LIMITS.starts_per_hour
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -70,4 +79,5 @@ class Settings(BaseModel):
                 self.azure_resource_manager_endpoint,
             ),
             retention=Retention(store, timedelta(days=self.retention_days)),
+            limits=Limits(self.max_running, self.starts_per_five_minutes, self.starts_per_hour),
         )

@@ -8,20 +8,56 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from extractor.runtime.log import facts
 from extractor.runtime.records import Run, RunStatus
-from scheduler import audit, decisions, telemetry
+from scheduler import audit, capacity, decisions, telemetry
+from scheduler.capacity import DEFAULT_LIMITS, Capacity, Limits
+from scheduler.decisions import Verdict
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job, run_from_json
-from scheduler.ports import BusyError, ConflictError, ContainerGroups, ContainersError, Store
+from scheduler.ports import (
+    BusyError,
+    ConflictError,
+    ContainerGroups,
+    ContainersError,
+    GroupState,
+    Store,
+)
 from scheduler.retention import Retention
 from scheduler.upstream import Upstreams
 
 _log = logging.getLogger(__name__)
+
+_FAULT = "The scheduler failed on it: "
+"""Begins the reason of a job that could not be advanced; the next tick that can takes it away."""
+
+
+@dataclass
+class _Case:
+    """A job in a tick.
+
+    Args:
+        stored: its row as it is in the table.
+        job: its row as it is to be.
+        run: the run that holds it.
+        unwritten: that run has no row yet.
+    """
+
+    stored: Job
+    job: Job
+    run: Run | None = None
+    unwritten: bool = False
+
+    @property
+    def held(self) -> Run:
+        """The run, where there is one for certain."""
+        assert self.run is not None  # noqa: S101
+        return self.run
 
 
 @dataclass(frozen=True)
@@ -32,15 +68,20 @@ class Scheduler:
         store: the tables.
         groups: the containers.
         retention: what deletes old rows; ``None``: they stay.
+        limits: how many containers may run, and be started.
     """
 
     store: Store
     groups: ContainerGroups
     retention: Retention | None = None
+    limits: Limits = DEFAULT_LIMITS
 
     @telemetry.ticking()
     def tick(self, declarations: Iterable[JobDeclaration], now: datetime) -> None:
-        """Bring every job up to ``now``. A job that fails is logged and does not stop the others.
+        """Bring every job up to ``now``. A job that fails says so and does not stop the others.
+
+        First every job is looked after; then those that may start do so in the order of their
+        priority and due time, as far as the limits allow.
 
         Args:
             declarations: all declared jobs; others in the table are retired.
@@ -51,14 +92,24 @@ class Scheduler:
         jobs = {each.name: each for each in self.store.jobs()}
         telemetry.jobs_read(jobs.values(), now)
         upstreams = Upstreams.of(jobs, declared)
+        occupied = {name for name, job in jobs.items() if job.active_run}
+        waiting = []
         for name in sorted(declared.keys() | jobs.keys()):
-            try:
-                self._advance(jobs.get(name), declared.get(name), upstreams, now)
-            except ConflictError:
-                # Another scheduler or an extractor wrote the row; the next tick sees what is left.
-                _log.info("row changed meanwhile %s", facts(job=name))
-            except Exception:  # noqa: BLE001 - one job must not stop the others
-                _log.exception("job failed to advance %s", facts(job=name))
+            with self._guarded(name):
+                case = self._case(jobs.get(name), declared.get(name), now)
+                self._advance(case, upstreams, now)
+                ready = case.run is not None and decisions.may_start(case.job, case.run, now)
+                waiting += [case] if ready else []
+                if case.run is None or case.run.status is RunStatus.QUEUED:
+                    occupied.discard(name)
+                if not ready:
+                    self._settle(case)
+        starts = (start for job in jobs.values() for start in capacity.read(job.starts))
+        left = Capacity(self.limits, len(occupied), starts, now)
+        for case in sorted(waiting, key=lambda each: decisions.turn(each.job, each.held)):
+            with self._guarded(case.job.name):
+                self._launch(case, left, now)
+                self._settle(case)
         self._purge(jobs, now)
         duration = f"{time.monotonic() - begun:.3f}"
         _log.info("tick finished %s", facts(jobs=len(jobs), duration_s=duration))
@@ -71,39 +122,89 @@ class Scheduler:
         except Exception:  # noqa: BLE001 - what is left can go at the next tick
             _log.exception("old rows not deleted")
 
-    def _advance(
-        self,
-        job: Job | None,
-        declaration: JobDeclaration | None,
-        upstreams: Upstreams,
-        now: datetime,
-    ) -> None:
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except ConflictError:
+            # Another scheduler or an extractor wrote the row; the next tick sees what is left.
+            _log.info("row changed meanwhile %s", facts(job=name))
+        except Exception as error:  # noqa: BLE001 - one job must not stop the others
+            _log.exception("job failed to advance %s", facts(job=name))
+            self._note(name, f"{_FAULT}{type(error).__name__}: {error}")
+
+    def _note(self, name: str, reason: str) -> None:
+        """Say on a job's row, where operators look, why it could not be advanced."""
+        try:
+            job = self.store.job(name)
+            if job and job.reason != reason:
+                self.store.update_job(replace(job, reason=reason))
+        except Exception:  # noqa: BLE001 - it is in the log, and the next tick tries again
+            _log.warning("reason not written %s", facts(job=name))
+
+    def _case(self, job: Job | None, declaration: JobDeclaration | None, now: datetime) -> _Case:
         if job is None:
-            if declaration is None:
-                return
+            # A name without a row is that of a declaration.
+            assert declaration is not None  # noqa: S101
             job = self.store.create_job(Job.declared(declaration))
             _log.info("job declared %s", facts(job=job.name))
-        job = self._reconcile(job, declaration, now)
-        if job.closing:
+        case = _Case(stored=job, job=job)
+        if job.reason and job.reason.startswith(_FAULT):
+            case.job = replace(job, reason=None)
+        if declaration is not None:
+            case.job = decisions.reconciled(case.job, declaration, now)
+        elif not job.retired:
+            case.job = replace(case.job, retired=True)
+        return case
+
+    def _advance(self, case: _Case, upstreams: Upstreams, now: datetime) -> None:
+        """Decide what becomes of a job, and do all of it but for a start."""
+        if case.job.closing:
             # A crash came between the decision and the stop; a container that has ended stays so.
-            self._stop(job)
-            job = self._close(job, run_from_json(job.closing), now)
-        if job.active_run:
-            job = self._supervise(job, now)
-        if not job.active_run:
-            job = self._write(job, decisions.decided(job, now, upstreams.progress(job)))
-            if job.active_run:
-                self._launch(job, self._active_run(job), now)
-        job = self._write(job, replace(job, status=_status(job)))
-        audit.moved(self.store, job)
+            self._stop(case.job)
+            self._close(case, run_from_json(case.job.closing), now)
+        if case.job.active_run and not case.run:
+            self._supervise(case, now)
+        if not case.job.active_run:
+            case.job = decisions.decided(case.job, now, upstreams.progress(case.job))
+            self._hold(case)
 
-    def _reconcile(self, job: Job, declaration: JobDeclaration | None, now: datetime) -> Job:
-        if declaration is None:
-            return self._write(job, replace(job, retired=True))
-        return self._write(job, decisions.reconciled(job, declaration, now))
+    def _hold(self, case: _Case) -> None:
+        """Turn to the run that a decision has given the job, if it has."""
+        pending = case.job.pending_run
+        case.run = run_from_json(pending) if pending else None
+        case.unwritten = case.run is not None
 
-    def _write(self, job: Job, changed: Job) -> Job:
-        return job if changed == job else self.store.update_job(changed)
+    def _save(self, case: _Case) -> None:
+        """Write what has changed: the job first, which names the run that may not be there yet."""
+        status = _status(case.job)
+        if case.job.status != status:
+            case.job = replace(case.job, status=status)
+        if case.job != case.stored:
+            case.stored = case.job = self.store.update_job(case.job)
+        if case.run and case.unwritten:
+            case.run = self.store.create_run(case.run)
+            case.unwritten = False
+
+    def _settle(self, case: _Case) -> None:
+        self._save(case)
+        if case.job.pending_audit:
+            audit.moved(self.store, case.job)
+
+    def _supervise(self, case: _Case, now: datetime) -> None:
+        skip = decisions.skipped(case.job, now)
+        if skip:
+            case.job, skipped_run = skip
+            self.store.create_run(skipped_run)
+        case.job = decisions.queued(case.job, now)
+        case.run = self._active_run(case.job)
+        replaced = decisions.replaced(case.job, case.run, now) if case.run.active else None
+        if replaced:
+            self._give_up(case, replaced, now)
+        elif not case.run.active:
+            self._ended(case, case.run, now)
+        elif case.run.status is not RunStatus.QUEUED:
+            self._watch(case, now)
 
     def _active_run(self, job: Job) -> Run:
         """The run that holds the job; its row is written here if a crash has come before."""
@@ -113,70 +214,93 @@ class Scheduler:
         found = self.store.run(job.name, job.active_run)
         return found or self.store.create_run(run_from_json(job.pending_run))
 
-    def _supervise(self, job: Job, now: datetime) -> Job:
-        skip = decisions.skipped(job, now)
-        if skip:
-            passed, skipped_run = skip
-            self.store.create_run(skipped_run)
-            job = self._write(job, passed)
-        job = self._write(job, decisions.queued(job, now))
-        run = self._active_run(job)
-        replaced = decisions.replaced(job, run, now) if run.active else None
-        if replaced:
-            return self._give_up(job, run, replaced, now)
-        if run.status is RunStatus.QUEUED:
-            self._launch(job, run, now)
-            return job
-        if run.active:
-            return self._watch(job, now)
-        return self._ended(job, run, now)
-
-    def _watch(self, job: Job, now: datetime) -> Job:
-        group = job.options.container_group
-        # First the container, then the row: one that has closed its run and ended is seen as such.
-        state = self.groups.state(group)
-        run = self._active_run(job)
-        if not run.active:
-            return self._ended(job, run, now)
-        verdict = decisions.judged(job, run, state, now)
+    def _watch(self, case: _Case, now: datetime) -> None:
+        if decisions.beats(case.held, now):
+            state: GroupState | None = GroupState(terminated=False)
+        else:
+            state = self._state(case.job)
+        if state is None or state.terminated:
+            # Read again: one that has closed its run and then ended is seen as such.
+            case.run = self._active_run(case.job)
+            if not case.run.active:
+                return self._ended(case, case.run, now)
+        verdict = decisions.judged(case.job, case.held, state, now)
         if verdict:
-            return self._give_up(job, run, verdict, now)
-        if run.status is RunStatus.STARTING and state is not None and state.terminated:
+            return self._give_up(case, verdict, now)
+        if case.held.status is RunStatus.STARTING and state is not None and state.terminated:
             # The start was lost in a crash, or met a container that was just ending.
-            self._start(job, run)
-        return job
+            return self._start(case, now)
+        return self._flag(case, now)
 
-    def _launch(self, job: Job, run: Run, now: datetime) -> None:
-        held_back = job.paused and run.trigger != "manual"
-        if held_back or (run.not_before and run.not_before > now):
-            return
-        run = self.store.update_run(replace(run, status=RunStatus.STARTING, starting_at=now))
-        self._start(job, run)
-
-    def _start(self, job: Job, run: Run) -> None:
-        named = facts(job=job.name, run=run.run_id, attempt=run.attempt)
+    def _state(self, job: Job) -> GroupState | None:
         try:
-            self.groups.start(job.options.container_group)
+            return self.groups.state(job.options.container_group)
+        except (BusyError, ContainersError) as error:
+            # Deadlines are kept all the same.
+            _log.warning("state unknown %s", facts(job=job.name, why=error))
+            return GroupState(terminated=False)
+
+    def _flag(self, case: _Case, now: datetime) -> None:
+        slow = decisions.slow(case.job, case.held, now)
+        if slow:
+            case.job = slow
+            self._save(case)
+            _log.warning("run slow %s", facts(job=case.job.name, run=case.held.run_id))
+
+    def _launch(self, case: _Case, left: Capacity, now: datetime) -> None:
+        refusal = left.refusal()
+        if refusal:
+            case.job = replace(case.job, reason=refusal)
+            return
+        left.take()
+        case.job = decisions.started(case.job, now)
+        starting = replace(
+            case.held, status=RunStatus.STARTING, starting_at=now, reason=None, failure=None
+        )
+        if case.unwritten:
+            case.run = starting
+            self._save(case)
+        else:
+            self._save(case)
+            case.run = self.store.update_run(starting)
+        self._start(case, now)
+
+    def _start(self, case: _Case, now: datetime) -> None:
+        run = case.held
+        named = facts(job=case.job.name, run=run.run_id, attempt=run.attempt)
+        try:
+            self.groups.start(case.job.options.container_group)
         except BusyError as error:
-            _log.info("start postponed %s", f"{named} {facts(why=error)}")
+            _log.info("start postponed %s", f"{named} {facts(kind=error.failure, why=error)}")
+            self._postpone(case, error, now)
         except ContainersError as error:
-            # The start deadline ends this, if nothing else does.
             _log.warning("start refused %s", f"{named} {facts(why=error)}")
+            self._give_up(case, decisions.refused(str(error)), now)
         else:
             _log.info("run started %s", named)
             telemetry.run_started(run)
 
-    def _give_up(self, job: Job, run: Run, verdict: decisions.Verdict, now: datetime) -> Job:
-        group = job.options.container_group
+    def _postpone(self, case: _Case, error: BusyError, now: datetime) -> None:
+        later = decisions.postponed(case.held, error, now)
+        if isinstance(later, Verdict):
+            return self._give_up(case, later, now)
+        case.run = self.store.update_run(later)
+        case.job = replace(case.job, reason=later.reason)
+        return None
+
+    def _give_up(self, case: _Case, verdict: Verdict, now: datetime) -> None:
+        job, run = case.job, case.held
         if verdict.status is RunStatus.TIMED_OUT:
             _log.warning("run overdue %s", facts(job=job.name, run=run.run_id))
-        ended = not verdict.stop and run.status is not RunStatus.QUEUED
-        line = self.groups.last_log_line(group) if ended else None
-        job = self._write(job, decisions.given_up(job, replace(run, error=line), verdict, now))
+        group = job.options.container_group
+        line = self.groups.last_log_line(group) if verdict.has_ended else None
+        case.job = decisions.given_up(job, replace(run, error=line), verdict, now)
+        case.run = None
+        self._save(case)
         if verdict.stop:
-            self._stop(job)
-        assert job.closing is not None  # noqa: S101 - written above
-        return self._close(job, run_from_json(job.closing), now)
+            self._stop(case.job)
+        assert case.job.closing is not None  # noqa: S101 - written above
+        self._close(case, run_from_json(case.job.closing), now)
 
     def _stop(self, job: Job) -> None:
         try:
@@ -185,23 +309,22 @@ class Scheduler:
             # It has lost its rights to write; what it still does has no effect.
             _log.warning("stop refused %s", facts(job=job.name, why=error))
 
-    def _close(self, job: Job, final: Run, now: datetime) -> Job:
+    def _close(self, case: _Case, final: Run, now: datetime) -> None:
         present = self.store.run(final.job, final.row_key)
         if present is not None and present.active:
             self.store.update_run(replace(final, etag=present.etag))
         elif present is not None:
             final = present
-        return self._ended(job, final, now)
+        self._ended(case, final, now)
 
-    def _ended(self, job: Job, run: Run, now: datetime) -> Job:
-        job = self._write(job, decisions.closed(job, run, now))
-        named = facts(job=job.name, run=run.run_id, status=run.status.value)
-        details = facts(rows=run.rows, duration_s=run.duration_s, why=run.reason)
+    def _ended(self, case: _Case, run: Run, now: datetime) -> None:
+        case.job = decisions.closed(case.job, run, now)
+        self._hold(case)
+        self._save(case)
+        named = facts(job=case.job.name, run=run.run_id, status=run.status.value)
+        details = facts(rows=run.rows, duration_s=run.duration_s, why=run.reason, kind=run.failure)
         _log.info("run ended %s %s", named, details)
         telemetry.run_ended(run)
-        if job.active_run:
-            self._launch(job, self._active_run(job), now)
-        return job
 
 
 def _status(job: Job) -> str:

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 
 from extractor.runtime.log import facts
 from extractor.runtime.ports import ConflictError, JobRow, RunStore
-from extractor.runtime.records import BACKFILL, Commit, Run, RunStatus
+from extractor.runtime.records import BACKFILL, Commit, Failure, Run, RunStatus
 from extractor.runtime.window import Window
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class Outcome:
             run,
             status=self.status,
             reason=self.reason,
+            failure=Failure.EXTRACTOR if self.status is RunStatus.FAILED else None,
             error=self.error,
             rows=self.rows,
             bytes=self.bytes,
@@ -194,6 +195,7 @@ def _claimed(store: RunStore, run: Run, image_digest: str) -> Claim | None:
         heartbeat_at=now,
         image_digest=image_digest,
         reason=None,
+        failure=None,
     )
     # A conflict: another container was first; or the write arrived and its answer did not, and the
     # client tried again. The row tells.

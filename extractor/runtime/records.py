@@ -64,6 +64,31 @@ class RunStatus(StrEnum):
     """The job was due and was not run; ``reason`` says why."""
 
 
+class Failure(StrEnum):
+    """Why a run could not be started or did not succeed."""
+
+    TRANSITIONING = "transitioning"
+    """Azure was still changing the container group."""
+    THROTTLED = "throttled"
+    """Azure takes no more requests for now, or a quota is exhausted."""
+    UNAVAILABLE = "unavailable"
+    """Azure did not answer, or with an error of its own."""
+    REFUSED = "refused"
+    """Azure refused the start."""
+    IMAGE_PULL = "image_pull"
+    """The container's image could not be pulled."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """The container was killed, most often for want of memory."""
+    CONTAINER = "container"
+    """The container ended without a report."""
+    LOST = "lost"
+    """The container gave no sign of life any more, or is gone."""
+    DEADLINE = "deadline"
+    """A deadline has passed."""
+    EXTRACTOR = "extractor"
+    """The extractor reported an error."""
+
+
 ACTIVE_STATUSES = frozenset({RunStatus.QUEUED, RunStatus.STARTING, RunStatus.RUNNING})
 """The statuses in which a run still holds its job."""
 
@@ -89,7 +114,9 @@ class Run:
         created_at: when the scheduler decided on the run, UTC.
         attempt: 1, or one more than that of the run which this one tries again.
         reason: one sentence on why the run is in its status.
-        not_before: a queued run waits until then (a retry's backoff).
+        failure: of what kind the failure was that ``reason`` tells of.
+        postponed: how often Azure could not start it yet; these are no attempts.
+        not_before: a queued run waits until then: the backoff of a retry or a postponed start.
         starting_at: when the container was last asked to start.
         started_at: when the extractor claimed it.
         heartbeat_at: when the extractor last said that it is alive.
@@ -114,6 +141,8 @@ class Run:
     created_at: datetime
     attempt: int = 1
     reason: str | None = None
+    failure: Failure | None = None
+    postponed: int = 0
     not_before: datetime | None = None
     starting_at: datetime | None = None
     started_at: datetime | None = None
@@ -141,12 +170,14 @@ class Run:
     def from_entity(cls, entity: Mapping[str, Any]) -> Run:
         """Read a row as azure-data-tables returns it."""
         known = known_properties(cls, entity)
+        failure = known.get("failure")
         return cls(
             **known
             | {
                 "job": entity["PartitionKey"],
                 "row_key": entity["RowKey"],
                 "status": RunStatus(entity["status"]),
+                "failure": Failure(failure) if failure else None,
                 "etag": entity_etag(entity),
             }
         )

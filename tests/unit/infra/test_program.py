@@ -52,7 +52,8 @@ def roles(engine: Engine, identity: str) -> set[tuple[str, str]]:
 
 
 def with_container_scheduler(config: Config) -> Config:
-    return {**config, "pipelines:scheduler": {"host": "container", "tickSeconds": 5}}
+    limits = {"maxRunning": 7, "startsPerFiveMinutes": 8, "startsPerHour": 9}
+    return {**config, "pipelines:scheduler": {"host": "container", "tickSeconds": 5, **limits}}
 
 
 # Storage and registry
@@ -326,6 +327,9 @@ def test_a_container_scheduler_always_runs_and_knows_its_jobs(config: Config) ->
         "AZURE_CLIENT_ID": "client-of-scheduler-identity1a2b3c4d",
         "RESOURCE_GROUP": "pipelines-dev",
         "RETENTION_DAYS": "90",
+        "MAX_RUNNING": "7",
+        "STARTS_PER_FIVE_MINUTES": "8",
+        "STARTS_PER_HOUR": "9",
         "SUBSCRIPTION_ID": SUBSCRIPTION,
         "TABLES_ENDPOINT": "https://state1a2b3c4d.table.core.windows.net/",
         "TICK_SECONDS": "5",
@@ -350,6 +354,9 @@ def test_a_function_scheduler_has_its_settings_and_no_key(config: Config) -> Non
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "RESOURCE_GROUP": "pipelines-dev",
         "RETENTION_DAYS": "90",
+        "MAX_RUNNING": "100",
+        "STARTS_PER_FIVE_MINUTES": "100",
+        "STARTS_PER_HOUR": "300",
         "SUBSCRIPTION_ID": SUBSCRIPTION,
         "TABLES_ENDPOINT": "https://state1a2b3c4d.table.core.windows.net/",
         "WEBSITES_ENABLE_APP_SERVICE_STORAGE": "false",

@@ -17,7 +17,7 @@ import pytest
 
 from extractor.runtime import ports
 from extractor.runtime.ports import RunStore
-from extractor.runtime.records import Run, RunStatus, run_row_key
+from extractor.runtime.records import Failure, Run, RunStatus, run_row_key
 from scheduler.audit import AuditEntry
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job
@@ -30,6 +30,7 @@ LARGE = 2**40
 
 SAMPLES: dict[type, object] = {
     RunStatus: RunStatus.TIMED_OUT,
+    Failure: Failure.LOST,
     datetime: NOW,
     bool: True,
     int: LARGE,

@@ -311,7 +311,7 @@ def deaths(fates: Sequence[Fate]) -> Iterator[World]:
         for done in (False, True):
             world = life(fates, Faults(number, done=done))
             if not world.crashed:
-                assert number > 20
+                assert number > 10
                 return
             yield world
 

@@ -8,22 +8,25 @@ from typing import Any
 
 import pytest
 
-from extractor.runtime.records import Run, RunStatus
+from extractor.runtime.records import Failure, Run, RunStatus
 from scheduler.decisions import (
-    LONGEST_RETRY_DELAY,
+    BEATING,
     Verdict,
+    beats,
     closed,
     decided,
+    durations_of,
     given_up,
     judged,
     new_run,
     reconciled,
-    retry_delay,
     skipped,
+    slow,
 )
 from scheduler.declaration import CatchUp, Overlap
 from scheduler.job import Job, run_from_json, run_to_json
 from scheduler.ports import GroupState
+from scheduler.retries import LONGEST_RETRY_DELAY, postponement, retry_delay
 from scheduler.upstream import Progress
 from tests.unit.scheduler.world import START, declare, hour
 
@@ -310,24 +313,113 @@ def test_a_run_is_left_alone_until_its_deadline() -> None:
     claimed = hour(1) + MINUTE
     assert judged(job(), run(), ALIVE, claimed + 20 * MINUTE) is None
     verdict = judged(job(), run(), ALIVE, claimed + 21 * MINUTE)
-    assert verdict == Verdict(RunStatus.TIMED_OUT, "It was still going after 0:20:00.", stop=True)
+    assert verdict == Verdict(
+        RunStatus.TIMED_OUT, "It was still going after 0:20:00.", True, Failure.DEADLINE
+    )
 
 
 @pytest.mark.parametrize(
-    ("state", "reason"),
+    ("state", "reason", "failure"),
     [
-        (ENDED, "Its container ended with exit code 137 without closing the run."),
+        (
+            ENDED,
+            (
+                "Its container ended with exit code 137 (killed, most often for want of memory) "
+                "without closing the run."
+            ),
+            Failure.OUT_OF_MEMORY,
+        ),
+        (
+            replace(ENDED, exit_code=1),
+            "Its container ended with exit code 1 without closing the run.",
+            Failure.CONTAINER,
+        ),
         (
             replace(ENDED, exit_code=None),
             "Its container ended without closing the run.",
+            Failure.CONTAINER,
         ),
-        (None, "Its container group is gone."),
+        (None, "Its container group is gone.", Failure.LOST),
     ],
 )
 def test_a_claimed_run_whose_container_has_ended_is_abandoned(
-    state: GroupState | None, reason: str
+    state: GroupState | None, reason: str, failure: Failure
 ) -> None:
-    assert judged(job(), run(), state, hour(1.1)) == Verdict(RunStatus.ABANDONED, reason)
+    expected = Verdict(RunStatus.ABANDONED, reason, failure=failure)
+    assert judged(job(), run(), state, hour(1.1)) == expected
+    assert expected.has_ended is (state is not None)
+
+
+def test_an_image_that_cannot_be_pulled_is_waited_for_a_little() -> None:
+    starting = run(RunStatus.STARTING, started_at=None)
+    pulling = replace(ALIVE, pull_error="not found", pull_failed_at=hour(1) + MINUTE)
+    assert judged(job(), starting, pulling, hour(1) + 2 * MINUTE) is None
+    verdict = judged(job(), starting, pulling, hour(1) + 3 * MINUTE)
+    assert verdict == Verdict(
+        RunStatus.FAILED, "Its image can't be pulled: not found", True, Failure.IMAGE_PULL
+    )
+    before = replace(pulling, pull_failed_at=hour(1) - MINUTE)
+    assert judged(job(), starting, before, hour(1) + 3 * MINUTE) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sure"),
+    [
+        ({"heartbeat_at": hour(2) - BEATING}, True),
+        ({"heartbeat_at": hour(2) - BEATING - timedelta.resolution}, False),
+        ({"heartbeat_at": None}, False),
+        ({"heartbeat_at": hour(2), "status": RunStatus.STARTING}, False),
+    ],
+)
+def test_a_run_is_alive_for_certain_after_a_sign_of_life(
+    changes: dict[str, Any], sure: bool
+) -> None:
+    assert beats(replace(run(), **changes), hour(2)) is sure
+
+
+# Runs that are slow.
+
+
+def with_history(*minutes: float) -> Job:
+    ended = job()
+    for each in minutes:
+        done = run(RunStatus.SUCCEEDED, ended_at=hour(1), duration_s=each * 60)
+        ended = closed(ended, done, hour(1))
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("history", "limit_min"),
+    [
+        ([5] * 5, 15),  # three times the median
+        ([0.1] * 5, 1.1),  # the median and a minute
+        ([5, 5, 5, 5, 5, 40], 40),  # the longest so far
+    ],
+)
+def test_a_run_is_slow_that_takes_far_longer_than_those_before(
+    history: list[float], limit_min: float
+) -> None:
+    known = with_history(*history)
+    going = run(started_at=hour(2))
+    limit = hour(2) + limit_min * MINUTE
+    assert slow(known, going, limit) is None
+    flagged = slow(known, going, limit + timedelta(seconds=1))
+    assert flagged is not None
+    assert flagged.slow_run == going.run_id
+    assert "slow" in (flagged.reason or "")
+    assert slow(flagged, going, hour(9)) is None
+    assert closed(flagged, replace(going, status=RunStatus.SUCCEEDED), hour(9)).slow_run is None
+
+
+def test_without_a_history_no_run_is_slow() -> None:
+    assert slow(with_history(5, 5, 5, 5), run(started_at=hour(2)), hour(99)) is None
+
+
+def test_the_history_is_of_the_last_twenty_successes() -> None:
+    known = with_history(*range(1, 31))
+    assert durations_of(known) == [minutes * 60 for minutes in range(11, 31)]
+    failed = closed(known, run(RunStatus.FAILED, attempt=3, duration_s=1.0), hour(1))
+    assert failed.durations == known.durations
 
 
 def test_a_run_that_nobody_claims_fails_at_its_start_deadline() -> None:
@@ -336,6 +428,7 @@ def test_a_run_that_nobody_claims_fails_at_its_start_deadline() -> None:
     verdict = judged(job(), starting, ALIVE, hour(1) + 11 * MINUTE)
     assert verdict is not None
     assert (verdict.status, verdict.stop) == (RunStatus.FAILED, True)
+    assert verdict.failure is Failure.DEADLINE
 
 
 def test_only_a_failure_after_the_start_counts_against_a_starting_run() -> None:
@@ -406,6 +499,29 @@ def test_delays_double_with_a_jitter_that_is_the_same_each_time(attempt: int, do
     assert min(delays) >= 0.75 * doubled * MINUTE
     assert max(delays) <= 1.25 * doubled * MINUTE
     assert len(set(delays)) > 40
+
+
+def test_an_image_that_cannot_be_pulled_is_waited_for_longer() -> None:
+    failed = run(RunStatus.FAILED, failure=Failure.IMAGE_PULL)
+    assert retry_delay(declare(), failed) >= 0.75 * 5 * MINUTE
+    assert retry_delay(declare(retry_delay=HOUR), failed) >= 0.75 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("failure", "first", "longest"),
+    [
+        (Failure.TRANSITIONING, 0.25, 5),
+        (Failure.THROTTLED, 1, 15),
+        (Failure.UNAVAILABLE, 0.5, 10),
+    ],
+)
+def test_a_start_is_postponed_by_the_kind_of_failure(
+    failure: Failure, first: float, longest: float
+) -> None:
+    for number, minutes in ((0, first), (1, 2 * first), (15, longest)):
+        delay = postponement(run(postponed=number), failure, None)
+        assert 0.75 * minutes * MINUTE <= delay <= 1.25 * minutes * MINUTE
+    assert postponement(run(), failure, HOUR) == HOUR
 
 
 def test_delays_do_not_grow_for_ever() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from extractor.runtime.records import Run, RunStatus
-from scheduler import decisions
+from scheduler import retries
 from scheduler.declaration import JobDeclaration
 from scheduler.job import run_to_json
 from scheduler.memory import MemoryStore
@@ -57,9 +57,9 @@ def started() -> tuple[Scheduler, MemoryStore, Groups, Run]:
 
 def test_the_delay_of_the_hundredth_attempt_is_the_longest() -> None:
     _, _, _, run = started()
-    delay = decisions.retry_delay(DECLARATION, replace(run, attempt=100))
-    assert delay <= decisions.LONGEST_RETRY_DELAY * 1.25
-    assert delay >= decisions.LONGEST_RETRY_DELAY * 0.75
+    delay = retries.retry_delay(DECLARATION, replace(run, attempt=100))
+    assert delay <= retries.LONGEST_RETRY_DELAY * 1.25
+    assert delay >= retries.LONGEST_RETRY_DELAY * 0.75
 
 
 def test_a_paused_job_is_not_tried_again_until_it_is_resumed() -> None:

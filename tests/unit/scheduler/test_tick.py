@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -11,11 +12,12 @@ from unittest import mock
 
 import pytest
 
-from extractor.runtime.records import RunStatus
+from extractor.runtime.records import Failure, RunStatus
 from scheduler.declaration import CatchUp, Overlap
 from scheduler.job import Job
 from scheduler.memory import MemoryStore
-from scheduler.ports import ContainersError, GroupState
+from scheduler.ports import BusyError, ContainersError, GroupState
+from scheduler.retries import MOST_POSTPONEMENTS
 from scheduler.tick import Scheduler
 from tests.unit.scheduler.world import (
     NAME,
@@ -60,8 +62,8 @@ def test_between_fire_times_nothing_is_written() -> None:
     ("fate", "first", "reason"),
     [
         (Fate.DIES_AT_ONCE, FAILED, "exit code 1 before it claimed"),
-        (Fate.DIES_AFTER_CLAIM, ABANDONED, "exit code 137 without closing"),
-        (Fate.DIES_AFTER_FENCE, ABANDONED, "exit code 137 without closing"),
+        (Fate.DIES_AFTER_CLAIM, ABANDONED, "for want of memory) without closing"),
+        (Fate.DIES_AFTER_FENCE, ABANDONED, "for want of memory) without closing"),
         (Fate.REPORTS_AN_ERROR, FAILED, "told: failed"),
         (Fate.HANGS, TIMED_OUT, "still going after 0:20:00"),
         (Fate.NEVER_CLAIMS, FAILED, "did not claim the run within 0:10:00"),
@@ -124,28 +126,111 @@ def test_a_group_in_transition_is_asked_again() -> None:
     world = World()
     world.container.busy = True
     world.tick(hour(1))
-    assert world.statuses() == [RunStatus.STARTING]
-    assert world.job.status == "running"
+    postponed = [(run.status, run.failure, run.postponed) for run in world.runs]
+    assert postponed == [(RunStatus.QUEUED, Failure.TRANSITIONING, 1)]
+    waiting = world.job
+    assert (waiting.status, waiting.reason) == (
+        "running",
+        "It waits for Azure: The group is in transition.",
+    )
     world.container.busy = False
     world.tick()
+    assert world.job.reason is None
     world.tick()
-    assert world.statuses() == [SUCCEEDED]
+    (run,) = world.runs
+    assert (run.status, run.attempt, run.failure) == (SUCCEEDED, 1, None)
     world.check_at_rest()
 
 
-def test_a_refused_start_is_given_up_at_the_start_deadline() -> None:
+def test_a_group_that_is_busy_for_ever_fails_the_run() -> None:
     world = World(max_attempts=1)
     world.tick(START)
+    world.container.busy = True
+    world.run_until(hour(4))
+    (run,) = (run for run in world.runs if run.status is FAILED)
+    assert run.postponed == MOST_POSTPONEMENTS
+    assert run.failure is Failure.TRANSITIONING
+    assert run.reason == "Azure could not start it 21 times: The group is in transition."
 
-    def refuse() -> None:
-        raise ContainersError("The subscription has no cores left.")
 
-    world.container._start = refuse  # type: ignore[method-assign] # Azure says no
-    world.run_until(hour(1.5))
+def test_azure_says_how_long_to_wait() -> None:
+    world = World()
+    world.tick(START)
+    throttled = BusyError("Too many requests.", Failure.THROTTLED, timedelta(minutes=40))
+    with mock.patch.object(world.container, "start", side_effect=throttled):
+        world.tick(hour(1))
     (run,) = world.runs
-    assert run.status is FAILED
-    assert "did not claim" in (run.reason or "")
+    assert (run.failure, run.not_before) == (Failure.THROTTLED, hour(1) + timedelta(minutes=40))
+
+
+def test_a_refused_start_fails_with_what_azure_says() -> None:
+    world = World(max_attempts=2)
+    world.tick(START)
+    refusal = ContainersError("The subscription has no cores left.")
+    with mock.patch.object(world.container, "start", side_effect=refusal):
+        world.run_until(hour(1.5))
+    assert world.statuses() == [FAILED, FAILED]
+    for run in world.runs:
+        assert run.reason == "Azure refused the start: The subscription has no cores left."
+        assert run.failure is Failure.REFUSED
+        # The log is that of the run before.
+        assert run.error is None
     world.check_at_rest()
+
+
+def test_deadlines_are_kept_while_azure_does_not_tell_the_state() -> None:
+    world = World(Fate.HANGS, max_attempts=1)
+    world.tick(hour(1))
+    with mock.patch.object(world.container, "state", side_effect=BusyError("Not now.")):
+        world.run_until(hour(1.4))
+    assert world.statuses() == [TIMED_OUT]
+
+
+def test_the_container_of_a_run_that_gives_signs_of_life_is_not_looked_at() -> None:
+    world = World(Fate.HANGS, run_deadline=timedelta(hours=9))
+    world.tick(hour(1))
+    with mock.patch.object(world.container, "state") as look:
+        for minute in range(1, 5):
+            now = hour(1) + timedelta(minutes=minute)
+            world.store.update_run(replace(world.runs[0], heartbeat_at=now))
+            world.tick(now)
+    look.assert_not_called()
+
+
+def test_a_slow_run_is_marked_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(Fate.HANGS, run_deadline=timedelta(hours=9))
+    world.tick(START)
+    world.set_job(durations="300 300 300 300 300")
+    with caplog.at_level(logging.WARNING):
+        world.run_until(hour(1.9))
+    (run,) = world.runs
+    assert world.job.slow_run == run.run_id
+    assert world.job.reason == (
+        "Its run is slow: it is going for more than 0:15:00; the median of the last 5 is 0:05:00."
+    )
+    assert caplog.messages == [f"run slow job=weather run={run.run_id}"]
+
+
+@pytest.mark.parametrize("max_window", [None, timedelta(minutes=30)])
+def test_a_window_that_always_fails_is_begun_anew_at_fire_times_only(
+    max_window: timedelta | None,
+) -> None:
+    world = World(
+        *[Fate.REPORTS_AN_ERROR] * 6,
+        catch_up=CatchUp.ALL,
+        max_window=max_window,
+        max_attempts=2,
+    )
+    world.tick(START)
+    world.now = hour(5.1) - TICK
+    world.run_until(hour(5.9))
+    assert world.statuses() == [FAILED, FAILED]
+    assert world.job.reason == (
+        "Its last run ended failed; it goes on at the fire time 2026-03-10 06:00 UTC."
+    )
+    world.run_until(hour(9))
+    world.check_loaded_once()
+    assert len([run for run in world.runs if run.status is FAILED]) == 6
 
 
 def test_a_run_that_closes_while_its_container_is_looked_at_is_not_given_up() -> None:
@@ -411,8 +496,21 @@ def test_one_job_that_fails_does_not_stop_the_others() -> None:
         replace(Job.declared(declare("a-damaged-one")), override_schedule="no cron expression"),
     )
     # Its name comes first in the table.
-    world.scheduler.tick([declare("a-damaged-one"), world.declaration], hour(1))
+    declarations = [declare("a-damaged-one"), world.declaration]
+    world.scheduler.tick(declarations, hour(1))
     assert world.statuses() == [RunStatus.STARTING]
+    damaged = world.store.job("a-damaged-one")
+    assert damaged is not None
+    assert (damaged.reason or "").startswith("The scheduler failed on it: CronSimError")
+    # It is said once, and no longer than it is so.
+    world.scheduler.tick(declarations, hour(1))
+    assert world.store.job("a-damaged-one") == damaged
+    assert world.store._jobs["a-damaged-one"].etag == damaged.etag
+    MemoryStore.update_job(world.store, replace(damaged, override_schedule=None))
+    world.scheduler.tick(declarations, hour(0.9))
+    repaired = world.store.job("a-damaged-one")
+    assert repaired is not None
+    assert repaired.reason is None
 
 
 def test_a_row_that_somebody_else_writes_is_left_for_the_next_tick() -> None:

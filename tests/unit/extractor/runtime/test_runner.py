@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from extractor.runtime import Settings, Window, run
-from extractor.runtime.records import BACKFILL, Run, RunStatus
+from extractor.runtime.records import BACKFILL, Failure, Run, RunStatus
 from extractor.runtime.runner import EXIT_FAILED, EXIT_OK, EXIT_SETTINGS, Extract, run_job
 from extractor.runtime.termination import Termination
 from extractor.runtime.testing import IMAGE_DIGEST, JOB, MemoryLake, MemoryRunStore, land
@@ -257,7 +257,7 @@ def test_an_exception_ends_the_run_and_leaves_nothing(
     started = world.store.start(WINDOW)
     assert world.container(broken, buffer_bytes=1) == EXIT_FAILED
     row = world.row(started)
-    assert row.status is RunStatus.FAILED
+    assert (row.status, row.failure) == (RunStatus.FAILED, Failure.EXTRACTOR)
     assert row.reason == "The extractor raised ValueError."
     assert row.error == "ValueError: the source said: no"
     assert row.ended_at is not None
