@@ -7,7 +7,7 @@ PYTHON_IN_VENV := .venv/bin/python
 CODE := infra extractor scheduler local tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up status logs run preview down test lint unit mutation model integration format schema
+.PHONY: help setup up status logs run preview down test lint unit mutation model integration format schema cost prices
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ format: setup ## Format the code and sort its imports
 
 schema: setup ## Write Pulumi.schema.json, by which editors check Pulumi.*.yaml
 	@$(PYTHON_IN_VENV) -m infra.schema
+
+cost: setup ## Estimate what a stack costs a month: make cost STACK=dev
+	@$(PYTHON_IN_VENV) -m infra.cost $(STACK)
+
+prices: setup ## Ask Azure for the list prices of a region: make prices REGION=westeurope
+	@$(PYTHON_IN_VENV) -m infra.prices $(REGION)
 
 setup: ## Make the Python environment; the commands above do so by themselves
 	@local/setup.sh

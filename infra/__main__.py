@@ -10,12 +10,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pulumi
 from pulumi_azure_native import authorization, resources
 
-from infra import naming, policies, preview
+from infra import cost, naming, policies, preview
 from infra.config import ConfigurationError, StackConfig
 from infra.extractors import Extractor, ExtractorProps, stage_runtime
 from infra.lake import Lake, LakeProps
 from infra.monitoring import Monitoring, MonitoringProps
 from infra.network import Network, NetworkProps
+from infra.prices import PriceTable
 from infra.registry import Registry, RegistryProps
 from infra.roles import LAKE_WRITER, define
 from infra.scheduler import Scheduler, SchedulerProps
@@ -99,8 +100,11 @@ def deploy() -> None:
     # Of this output, a preview shows how each job's declaration differs from the deployed one.
     pulumi.export("jobs", {name: each.written() for name, each in config.extractors.items()})
     if pulumi.runtime.is_dry_run() and declarations:
-        times = preview.fire_times(declarations, datetime.now(UTC))
-        pulumi.log.info(f"The next fire times\n{times}")
+        now = datetime.now(UTC)
+        region = pulumi.Config("azure-native").get("location") or ""
+        costs = cost.estimate(config, region, PriceTable.load(), now)
+        times = preview.fire_times(declarations, now)
+        pulumi.log.info(f"The next fire times\n{times}\n{costs.sentence}")
 
 
 if __name__ == "__main__":

@@ -16,17 +16,20 @@ from uuid import UUID
 
 import pulumi
 import pydantic
+import yaml
 from pydantic import AfterValidator, Field
 from pydantic.config import JsonDict
 
 from infra import naming
 from scheduler.capacity import DEFAULT_LIMITS
-from scheduler.declaration import Declaration, JobDeclaration, JobOptions
+from scheduler.declaration import Declaration, JobDeclaration, JobOptions, PositiveDuration
 from scheduler.sentences import sentence
 from scheduler.upstream import circles, unknown
 
 NAMESPACE = "pipelines"
 """Prefix of the configuration's keys, and the project's name."""
+
+REGION_KEY = "azure-native:location"
 
 EXTRACTORS_FOLDER = Path(__file__).resolve().parents[1] / "extractor"
 
@@ -182,12 +185,14 @@ class ExtractorConfig(JobOptions):
             group sees them.
         secrets: names in the stack's key vault, by the name under which the extractor asks for
             them. Only the names are deployed; the extractor reads the values as it runs.
+        expected_duration: what a run is likely to take, for the estimate of its cost alone.
     """
 
     cpu: Annotated[float, Field(ge=MIN_CPU, le=MAX_CPU)] = 1.0
     memory: Annotated[float, Field(ge=MIN_MEMORY_GB, le=MAX_MEMORY_GB, multiple_of=0.1)] = 1.5
     environment: Mapping[EnvironmentName, str] = Field(default_factory=dict)
     secrets: Mapping[EnvironmentName, SecretName] = Field(default_factory=dict)
+    expected_duration: PositiveDuration | None = None
 
     def written(self) -> Mapping[str, Any]:
         """Everything that is not at its default, by the keys of the configuration."""
@@ -379,6 +384,26 @@ class StackConfig(Declaration):
         return cls.parse(
             {key.removeprefix(prefix): value for key, value in values if key.startswith(prefix)}
         )
+
+    @classmethod
+    def read(cls, file: Path) -> tuple[Self, str]:
+        """Read a stack's file as the engine would.
+
+        Returns:
+            The configuration and the region.
+
+        Raises:
+            ConfigurationError: see :meth:`parse`.
+        """
+        values = yaml.safe_load(file.read_text())["config"]
+        own = {
+            key.removeprefix(f"{NAMESPACE}:"): value
+            if isinstance(value, str)
+            else json.dumps(value)
+            for key, value in values.items()
+            if key.startswith(f"{NAMESPACE}:")
+        }
+        return cls.parse(own), str(values.get(REGION_KEY, ""))
 
     @classmethod
     def parse(cls, values: Mapping[str, str], folder: Path = EXTRACTORS_FOLDER) -> Self:

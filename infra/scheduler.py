@@ -24,8 +24,9 @@ from scheduler.declaration import SETTING_PREFIX, JobDeclaration
 HEALTH_PATH = "/api/health"
 """Answered without signing in: App Service asks it whether the app still works."""
 
-_CPU = 1.0
-_MEMORY_GB = 1.0
+CPU = 1.0
+MEMORY_GB = 1.0
+"""Size of the scheduler as a container."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ class Scheduler(pulumi.ComponentResource):
                 registry_server=props.registry.login_server,
                 image=self._image,
                 identity=self._identity,
-                cpu=_CPU,
-                memory=_MEMORY_GB,
+                cpu=CPU,
+                memory=MEMORY_GB,
                 environment={**self._environment(), **tick},
                 restart_policy=containerinstance.ContainerGroupRestartPolicy.ALWAYS,
                 network=props.network,

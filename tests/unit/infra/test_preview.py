@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -129,6 +130,8 @@ def test_a_preview_says_the_fire_times(config: dict[str, Any], said: list[str]) 
     run(config, preview=True)
     (text,) = said
     assert text.startswith("The next fire times\nweather: 0 6 * * * UTC\n  ")
+    *_, last = text.splitlines()
+    assert re.fullmatch(r"In Azure about \d+\.\d\d USD a month, of which 0\.\d\d for the .*", last)
 
 
 def test_an_update_says_nothing_that_passes(
