@@ -188,3 +188,9 @@ def test_a_row_of_no_meter_is_refused(tmp_path: Path) -> None:
     file.write_text(table.rendered())
     with pytest.raises(PriceError, match="container-cpu per 1 Second, which is no meter"):
         PriceTable.load(file)
+
+
+def test_a_price_that_holds_everywhere_is_no_other_regions() -> None:
+    other = Price("private-endpoint", "there", 9, "1 Hour", TODAY)
+    everywhere = Price("private-endpoint", "Global", 1, "1 Hour", TODAY)
+    assert PriceTable("USD", "", [other, everywhere]).find("private-endpoint", "here") == everywhere
