@@ -50,7 +50,8 @@ SWITCH = "TELEMETRY"
 CLOSE_S = 5.0
 """How long the end of a process waits for what is still to be sent."""
 
-_METRICS_EVERY_MS = 60_000
+_METRICS_EVERY_MS = 300_000
+"""Each time is a paid row for each job; what they are looked at for lasts longer."""
 
 _REPORTS_OF_THE_LIBRARY = (
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",

@@ -31,15 +31,19 @@ class Recorded:
 
     def points(self, name: str) -> list[Point]:
         """Attributes and value of each series of a metric; a histogram's value is its count."""
+        return self.metrics().get(name, [])
+
+    def metrics(self) -> Mapping[str, list[Point]]:
+        """The series of each metric that has a value."""
         data = self.reader.get_metrics_data()
-        return [
-            (dict(point.attributes or {}), _value(point))
+        return {
+            metric.name: [
+                (dict(point.attributes or {}), _value(point)) for point in metric.data.data_points
+            ]
             for resource in (data.resource_metrics if data else [])
             for scope in resource.scope_metrics
             for metric in scope.metrics
-            if metric.name == name
-            for point in metric.data.data_points
-        ]
+        }
 
 
 def _value(point: object) -> float:
