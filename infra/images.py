@@ -7,9 +7,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pulumi
 import pulumi_docker_build as docker_build
+from pulumi.output import UNKNOWN
 
 from infra.registry import Registry
 
@@ -117,9 +119,11 @@ def build_image(name: str, props: ImageProps, parent: pulumi.Resource) -> Image:
         opts=pulumi.ResourceOptions(parent=parent),
     )
     server = props.registry.login_server
+    # A preview of a build reports an empty digest for what only the build will know.
+    digest: pulumi.Output[str] = image.digest.apply(lambda known: known or cast("str", UNKNOWN))
     return Image(
-        digest=image.digest,
-        reference=pulumi.Output.concat(server, "/", props.repository, "@", image.digest),
+        digest=digest,
+        reference=pulumi.Output.concat(server, "/", props.repository, "@", digest),
     )
 
 

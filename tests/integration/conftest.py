@@ -51,18 +51,30 @@ class Clone:
         prefix: Sequence[str] = (),
     ) -> Result:
         """Run ``python -m local`` with these arguments, by the command ``prefix`` if there is."""
+        process = self.start(*arguments, environment=environment, prefix=prefix)
+        try:
+            output, _ = process.communicate(timeout=_COMMAND_TIMEOUT_S)
+        finally:
+            process.kill()
+        return Result(output, process.returncode)
+
+    def start(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> subprocess.Popen[str]:
+        """Begin what :meth:`run` does, in a process group of its own."""
         variables = {**os.environ, **self.settings.environment(), "COLUMNS": "200"}
-        process = subprocess.run(
+        return subprocess.Popen(
             [*prefix, sys.executable, "-m", "local", *arguments],
             cwd=self.folder,
             env={**variables, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_COMMAND_TIMEOUT_S,
-            check=False,
+            start_new_session=True,
         )
-        return Result(process.stdout, process.returncode)
 
     def edit(self, file: str, before: str, after: str) -> None:
         """Replace a text that occurs once in a file."""

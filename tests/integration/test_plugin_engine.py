@@ -190,7 +190,7 @@ def test_a_whole_deployment_is_previewed_made_and_the_same_the_second_time(engin
     assert first["identities"] == [identity]
     assert first["plan"] == engine.state()["plan"]["id"]
     assert first["subnet"] == "subnet"
-    assert first["vault"] == f"https://{vault}.vault.azure.net/"
+    assert first["vault"] == f"https://host.docker.internal:15000/vaults/{vault}/"
 
     assert engine.up(everything) == {"same": 19}
     assert {name: output.value for name, output in engine.outputs().items()} == first

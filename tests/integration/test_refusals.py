@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import docker
 import psutil
 import pytest
+from docker.models.containers import Container
 
 from local import engine
 from local.containers import STACK_LABEL
@@ -20,6 +24,8 @@ from tests.integration.conftest import Clone, Result, copy_repository
 
 AS_ANOTHER_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 """Under another id in the process's own eyes, without root's rights, and with its files."""
+
+INTERRUPTED = 130
 
 FILL = (
     "python -c \"import shutil; shutil.copyfileobj(open('/dev/zero', 'rb'), open('/large', 'wb'))\""
@@ -39,6 +45,13 @@ def processes(text: str) -> list[str]:
     return [command for command in commands if text in command]
 
 
+def containers(docker_host: str) -> list[Container]:
+    """The running containers of the other stack."""
+    running: dict[str, str | list[str] | bool] = {"label": f"{STACK_LABEL}={OTHER.name}"}
+    with contextlib.closing(docker.DockerClient(base_url=docker_host)) as client:
+        return client.containers.list(filters=running)
+
+
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -56,6 +69,35 @@ def test_no_docker_and_not_root(clone: Clone, local_stack: Settings, tmp_path: P
     refused = error(clone.run("up", environment=nowhere, prefix=AS_ANOTHER_USER))
     assert "Docker does not answer and only root may start it" in refused
     assert processes(str(SHARED / "stacks" / OTHER.name)) == []
+
+
+@pytest.fixture
+def other(clone: Clone, local_stack: Settings) -> Iterator[Clone]:
+    """The same copy with a second stack, beside the one that runs."""
+    second = Clone(clone.folder, OTHER)
+    yield second
+    assert second.run("down").code == 0
+
+
+def test_an_interrupted_up(other: Clone) -> None:
+    process = other.start("up")
+    assert process.stdout is not None
+    with process.stdout as output:
+        wait_for_line(output, "Deploying")
+        # As a terminal does with Ctrl-C: to all of its processes.
+        os.killpg(process.pid, signal.SIGINT)
+        rest = output.read()
+    assert process.wait() == INTERRUPTED
+    assert "error: interrupted." in rest
+    assert processes(str(SHARED / "stacks" / OTHER.name)) == []
+    assert containers(engine.host(other.settings)) == []
+
+
+def wait_for_line(output: IO[str], text: str) -> None:
+    for line in output:
+        if text in line:
+            return
+    raise AssertionError(f"It ended before it said {text!r}.")
 
 
 @pytest.fixture
@@ -85,6 +127,4 @@ def test_a_disk_that_fills_while_building(small_disk: Clone, local_stack: Settin
     result = small_disk.run("up", environment={"DOCKER_HOST": docker_host})
     assert "the disk is full" in error(result)
     assert processes(str(small_disk.folder.parent / "disk")) == []
-    with contextlib.closing(docker.DockerClient(base_url=docker_host)) as client:
-        running: dict[str, str | list[str] | bool] = {"label": f"{STACK_LABEL}={OTHER.name}"}
-        assert client.containers.list(filters=running) == []
+    assert containers(docker_host) == []

@@ -100,7 +100,11 @@ class Engine(mocks.Mocks):
     def _late_outputs(self, args: mocks.MockResourceArgs, name: str) -> dict[str, Any]:
         """What only exists once the resource does."""
         outputs = _LATE.get(args.typ, lambda _: {})(name)
-        return dict.fromkeys(outputs, rpc.UNKNOWN) if self.preview else outputs
+        if not self.preview:
+            return dict(outputs)
+        # Of an image that is to be built again, its provider previews empty texts.
+        unknown: Any = "" if args.typ == "docker-build:index:Image" else rpc.UNKNOWN
+        return dict.fromkeys(outputs, unknown)
 
 
 def _echo(inputs: Mapping[str, Any]) -> dict[str, Any]:
