@@ -274,6 +274,34 @@ class StoreContract:
         assert list(store.audit(job, limit=2)) == newest_first[:2]
         assert list(store.audit(job, after=newest_first[1].row_key)) == newest_first[2:]
 
+    # Old rows
+
+    def test_old_runs_are_deleted_all_at_once(self, store: Store) -> None:
+        job = f"job-{uuid.uuid4().hex}"
+        times = [NOW + timedelta(hours=number) for number in range(100)]
+        runs = [store.create_run(new_run(job, created=each)) for each in times]
+        kept = [store.create_run(new_run(job)), store.create_run(new_run(f"{job}-2"))]
+        store.delete_runs(job, [run.row_key for run in runs])
+        assert list(store.runs(job)) == kept[:1]
+        assert list(store.runs(f"{job}-2")) == kept[1:]
+
+    def test_where_one_is_gone_none_is_deleted_and_nothing_said(self, store: Store) -> None:
+        job = f"job-{uuid.uuid4().hex}"
+        times = [NOW + timedelta(hours=number) for number in range(3)]
+        first, second, third = (store.create_run(new_run(job, created=each)) for each in times)
+        store.delete_runs(job, [second.row_key])
+        store.delete_runs(job, [first.row_key, second.row_key])
+        assert list(store.runs(job)) == [third, first]
+
+    def test_old_entries_of_the_audit_are_deleted(self, store: Store) -> None:
+        job = f"job-{uuid.uuid4().hex}"
+        old, young = new_entry(job), new_entry(job, NOW + timedelta(hours=1))
+        store.append_audit(old)
+        store.append_audit(young)
+        store.delete_audit(job, [old.row_key])
+        assert list(store.audit(job)) == [young]
+        store.delete_audit(job, [old.row_key])
+
     # With extractors
 
     def test_an_extractors_write_is_seen_and_makes_older_versions_conflicts(

@@ -1,6 +1,7 @@
 """Azure Table Storage as its clients see it: HTTP answers, as Microsoft documents them.
 
 Sources: learn.microsoft.com/rest/api/storageservices, "Insert Entity", "Update Entity",
+"Performing entity group transactions",
 "Query Entities", "Query timeout and pagination" and "Table service error codes".
 """
 
@@ -29,6 +30,8 @@ ENDPOINT = "https://account.table.core.windows.net"
 
 _KEY = re.compile(r"(?P<table>\w+)\(PartitionKey='(?P<partition>.*)',RowKey='(?P<row>.*)'\)")
 _TERM = re.compile(r"(\w+) (eq|ne|lt|le|gt|ge) (?:datetime)?('(?:[^']|'')*'|\w+)")
+_DELETION = re.compile(r"^DELETE (\S+) HTTP/1\.1\r?$", re.MULTILINE)
+MOST_OF_A_BATCH = 100
 _PLAIN_TYPES = {"Edm.String", "Edm.Boolean", "Edm.Int32"}
 """The service leaves these out of its answers, as JSON has them."""
 
@@ -111,6 +114,8 @@ class TableService(HTTPAdapter):
         if key := _KEY.fullmatch(path):
             rows = self._tables.setdefault(key["table"], {})
             return self._entity(request, rows, (_unquoted(key["partition"]), _unquoted(key["row"])))
+        if path == "$batch":
+            return self._delete_all(request)
         rows = self._tables.setdefault(path.removesuffix("()"), {})
         if request.method == "POST":
             return self._insert(request, rows)
@@ -146,6 +151,21 @@ class TableService(HTTPAdapter):
                 request, 204, self._put(rows, key, kept | json.loads(request.body or "{}"))
             )
         return _response(request, 200, etag, _shown(entity, etag))
+
+    def _delete_all(self, request: requests.PreparedRequest) -> requests.Response:
+        """An entity group transaction of deletions: all of them or none."""
+        body = request.body or b""
+        sent = unquote(body if isinstance(body, str) else body.decode())
+        paths = [urlsplit(url).path.strip("/") for url in _DELETION.findall(sent)]
+        keys = [key for path in paths if (key := _KEY.fullmatch(path))]
+        assert len(keys) == len(paths) == sent.count("application/http") <= MOST_OF_A_BATCH
+        for number, key in enumerate(keys):
+            row = (_unquoted(key["partition"]), _unquoted(key["row"]))
+            if row not in self._tables[key["table"]]:
+                return _batch_response(request, [_part(404, number, "ResourceNotFound")])
+        for key in keys:
+            del self._tables[key["table"]][_unquoted(key["partition"]), _unquoted(key["row"])]
+        return _batch_response(request, [_part(204) for _ in keys])
 
     def _query(
         self,
@@ -225,6 +245,30 @@ def _error(
     message = {"lang": "en-US", "value": f"{_MESSAGES[code]}\nRequestId:0\nTime:2026-03-10"}
     body = {"odata.error": {"code": code, "message": message}}
     return _response(request, status, None, body, {"x-ms-error-code": code} | dict(headers or {}))
+
+
+def _part(status: int, number: int = 0, code: str = "") -> str:
+    """A response within that of a transaction."""
+    lines = ["Content-Type: application/http", "Content-Transfer-Encoding: binary", ""]
+    lines += [f"HTTP/1.1 {status} {'Not Found' if code else 'No Content'}"]
+    if code:
+        message = {"lang": "en-US", "value": f"{number}:{_MESSAGES[code]}\nRequestId:0"}
+        lines += ["Content-Type: application/json", ""]
+        lines += [json.dumps({"odata.error": {"code": code, "message": message}})]
+    return "\r\n".join([*lines, "", ""])
+
+
+def _batch_response(request: requests.PreparedRequest, parts: list[str]) -> requests.Response:
+    inner = "".join(f"--changeset\r\n{part}\r\n" for part in parts) + "--changeset--\r\n"
+    begin = "--batch\r\nContent-Type: multipart/mixed; boundary=changeset\r\n\r\n"
+    content = f"{begin}{inner}--batch--\r\n".encode()
+    raw = HTTPResponse(
+        io.BytesIO(content),
+        status=202,
+        headers={"Content-Type": "multipart/mixed; boundary=batch"},
+        preload_content=False,
+    )
+    return HTTPAdapter().build_response(request, raw)
 
 
 def _response(
