@@ -240,7 +240,7 @@ class BackfillBody(Declaration):
         start: ``from`` in the body.
         to: end of the range.
         chunk: how much one run loads; without it, as much as a run of the live schedule does.
-        overlap: whether it may load rows that are in the lake in windows of other bounds.
+        overlap: whether the folders of windows that do not fit into the chunks were deleted.
     """
 
     start: Annotated[Moment, Field(alias="from")]

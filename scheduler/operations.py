@@ -10,6 +10,7 @@ Each operation takes who asks for it (``by``) and when (``now``, aware), and rai
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -129,7 +130,7 @@ def start_backfill(
         name: the job.
         window: the range; not later than the watermark, behind which the live schedule loads.
         chunk: how much one run loads; ``None``: as much as a run of the live schedule does.
-        overlap: whether it may load rows that are in the lake in windows of other bounds.
+        overlap: whether the folders of windows that do not fit into the chunks were deleted.
         by: who asks for it.
         now: the time.
     """
@@ -199,19 +200,22 @@ def _check_range(job: Job, asked: backfill.Backfill) -> None:
 
 
 def _check_overlap(store: Store, job: Job, asked: backfill.Backfill) -> None:
-    """Refuse what would leave rows in the lake twice: a chunk replaces a window of its own bounds.
+    """Refuse early what the extractor would refuse, as far as the history goes back.
 
-    What runs loaded that the history no longer has is not known.
+    See :class:`~extractor.runtime.load.OverlapError`.
     """
-    chunks = set(backfill.windows(job, asked, asked.start))
+    chunks = list(backfill.windows(job, asked, asked.start))
+    starts = [chunk.start for chunk in chunks]
     for run in store.runs(job.name):
         loaded = Window(run.window_from, run.window_to)
-        within = loaded.start < asked.end and loaded.end > asked.start
-        if run.lake_path and within and loaded not in chunks:
+        if not run.lake_path or not loaded.overlaps(Window(asked.start, asked.end)):
+            continue
+        chunk = chunks[max(0, bisect_right(starts, loaded.start) - 1)]
+        if loaded.start < chunk.start or loaded.end > chunk.end:
             raise OperationError(
-                f"The window {loaded} is in the lake and is none of the backfill's chunks, so its "
-                "rows would be there twice; choose another range or chunk, or delete the folder "
-                f"{run.lake_path} and allow the overlap."
+                f"The window {loaded} is in the lake and not within one chunk of the backfill, so "
+                "rows would be there twice; choose chunks that hold whole windows, or delete the "
+                f"folder {run.lake_path} and allow the overlap."
             )
 
 

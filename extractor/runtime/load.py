@@ -36,6 +36,14 @@ few requests that mostly wait."""
 logger = logging.getLogger(__name__)
 
 
+class OverlapError(Exception):
+    """A chunk of a backfill and a window in the lake have only a part of their rows in common.
+
+    With both of them shown, those rows would be there twice; with one, others would be missing. A
+    live run may meet such a window, too, and loads what it replaces in its next windows.
+    """
+
+
 @dataclass
 class Load:
     """One attempt to bring a claimed run's window into the lake.
@@ -100,6 +108,7 @@ class Load:
 
         Raises:
             FenceLostError: another attempt may be at work; nothing that readers see has changed.
+            OverlapError: see there; nothing that readers see has changed.
         """
         replaced = self._replaced()
         self.claim.check_fence()  # who put them there may be this run's next attempt
@@ -143,13 +152,9 @@ class Load:
         """
         job, window = self.claim.run.job, self.claim.window
         shown = {name: Window.of_folder(name) for name in self.lake.children(job)}
-        # What goes on after the end of a backfill's chunk need not be loaded again.
-        whole = self.claim.run.trigger == BACKFILL
-        return [
-            f"{job}/{name}"
-            for name, other in shown.items()
-            if other and other.start in window and (other.end <= window.end or not whole)
-        ]
+        if self.claim.run.trigger == BACKFILL:
+            _require_within(window, filter(None, shown.values()))
+        return [f"{job}/{name}" for name, other in shown.items() if other and other.start in window]
 
     def _upload(self, local: Path, parts: list[Part]) -> None:
         """Upload files and delete them here."""
@@ -176,3 +181,13 @@ class Load:
             "files": [asdict(part) for part in self.parts],
             "created_at": datetime.now(UTC).isoformat(),
         }
+
+
+def _require_within(chunk: Window, others: Iterable[Window]) -> None:
+    for other in others:
+        within = chunk.start <= other.start and other.end <= chunk.end
+        if other.overlaps(chunk) and not within:
+            raise OverlapError(
+                f"The window {other} in the lake is not within the chunk {chunk}; delete its "
+                "folder, or choose chunks that hold whole windows."
+            )

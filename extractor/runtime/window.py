@@ -30,6 +30,10 @@ class Window:
     def __contains__(self, moment: datetime) -> bool:
         return self.start <= moment < self.end
 
+    def overlaps(self, other: Window) -> bool:
+        """Whether a moment can be in both."""
+        return self.start < other.end and other.start < self.end
+
     def days(self) -> Iterator[date]:
         """The UTC calendar days that begin in the window, oldest first.
 

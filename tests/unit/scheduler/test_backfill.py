@@ -276,9 +276,13 @@ def test_rows_that_would_be_in_the_lake_twice_are_refused() -> None:
         ask(world, START, hour(2), timedelta(minutes=30))
     with pytest.raises(OperationError, match="would be there twice"):
         ask(world, START, hour(1.5))
+    with pytest.raises(OperationError, match="would be there twice"):
+        ask(world, hour(0.5), hour(2), None)
     ask(world, START, hour(2))
     world.run_until(hour(3.9))
     assert world.container.backfilled == [(START, hour(1)), (hour(1), hour(2))]
+    ask(world, START, hour(2), timedelta(hours=2))
+    operations.cancel_backfill(world.store, NAME, by=BY, now=world.now)
     ask(world, START, hour(2), timedelta(minutes=30), overlap=True)
 
 

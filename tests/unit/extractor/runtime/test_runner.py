@@ -455,18 +455,37 @@ def test_what_a_dead_attempt_showed_of_a_window_with_another_end_is_replaced(
     assert_loaded(world, started)
 
 
-def test_a_backfills_chunk_replaces_what_it_covers_and_nothing_that_goes_on_after_it(
-    world: World,
-) -> None:
-    hour = timedelta(hours=1)
-    for start, end in ((START, START + hour), (START + hour, WINDOW.end + hour)):
-        world.store.start(Window(start, end))
-        assert world.container() == EXIT_OK
+def backfilled(world: World) -> tuple[int, Run]:
+    """Exit code and row of a container that loads ``WINDOW`` as a chunk of a backfill."""
     chunk = world.store.start(WINDOW)
     world.store.put_run(replace(chunk, trigger=BACKFILL))
+    return world.container(), world.row(chunk)
+
+
+def test_a_backfills_chunk_replaces_the_windows_within_it(world: World) -> None:
+    hour = timedelta(hours=1)
+    for start, end in ((START, START + hour), (START + hour, WINDOW.end)):
+        world.store.start(Window(start, end))
+        assert world.container() == EXIT_OK
+    assert backfilled(world)[0] == EXIT_OK
+    assert world.lake.children(JOB) == [WINDOW.folder]
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (1, 0), (1, -1), (-1, 1)])
+def test_a_backfills_chunk_shows_no_row_twice_and_hides_none(
+    world: World, before: int, after: int
+) -> None:
+    hour = timedelta(hours=1)
+    present = Window(START - before * hour, WINDOW.end + after * hour)
+    world.store.start(present)
     assert world.container() == EXIT_OK
-    later = Window(START + hour, WINDOW.end + hour)
-    assert sorted(world.lake.children(JOB)) == sorted([WINDOW.folder, later.folder])
+    shown = world.lake.table(f"{JOB}/{present.folder}")
+    code, run = backfilled(world)
+    assert (code, run.reason) == (EXIT_FAILED, "The extractor raised OverlapError.")
+    assert "is not within the chunk" in (run.error or "")
+    assert world.lake.children(JOB) == [present.folder]
+    assert world.lake.table(f"{JOB}/{present.folder}") == shown
+    assert world.staged == []
 
 
 def test_windows_before_and_after_are_left_alone(world: World) -> None:

@@ -19,6 +19,15 @@ def test_a_moment_at_the_start_is_in_and_one_at_the_end_is_not() -> None:
     assert at(2) - datetime.resolution in window
 
 
+def test_windows_that_touch_have_no_moment_in_common() -> None:
+    window = Window(at(2), at(4))
+    assert not window.overlaps(Window(at(1), at(2)))
+    assert not window.overlaps(Window(at(4), at(5)))
+    assert window.overlaps(Window(at(3), at(5)))
+    assert window.overlaps(Window(at(1), at(5)))
+    assert window.overlaps(Window(at(1), at(3)))
+
+
 @pytest.mark.parametrize(
     ("start", "end", "days"),
     [
