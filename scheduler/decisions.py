@@ -11,7 +11,7 @@ from extractor.runtime.records import BACKFILL, Failure, Run, RunStatus, run_row
 from scheduler import backfill, capacity
 from scheduler.capacity import WAITS
 from scheduler.declaration import CatchUp, JobDeclaration, Overlap
-from scheduler.job import Job, fingerprint, run_from_json, run_to_json
+from scheduler.job import Job, run_from_json, run_to_json
 from scheduler.ports import BusyError, GroupState
 from scheduler.retries import (
     MOST_POSTPONEMENTS,
@@ -65,12 +65,12 @@ class Verdict:
 
 def reconciled(job: Job, declaration: JobDeclaration, now: datetime) -> Job:
     """The job after a deployment: what was declared changes, what has happened stays."""
-    if job.declaration_hash == fingerprint(declaration) and not job.retired:
+    if job.declaration_hash == declaration.fingerprint and not job.retired:
         return job
     declared = replace(
         job,
         declaration=declaration.to_setting(),
-        declaration_hash=fingerprint(declaration),
+        declaration_hash=declaration.fingerprint,
         retired=False,
         override_schedule=None,
         override_time_zone=None,

@@ -7,11 +7,12 @@ a rebuild, and a deployment needs no access to the tables.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from typing import Annotated, Any, Self
 from zoneinfo import available_timezones
 
@@ -278,14 +279,25 @@ class JobDeclaration(JobOptions):
         """One line of JSON without defaults, so that a new default reaches every job."""
         return self.model_dump_json(by_alias=True, exclude_defaults=True)
 
-    @classmethod
-    def from_setting(cls, setting: str) -> Self:
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash that changes with the declaration."""
+        return hashlib.sha256(self.to_setting().encode()).hexdigest()
+
+    @staticmethod
+    def from_setting(setting: str) -> JobDeclaration:
         """The inverse of :meth:`to_setting`.
 
         Raises:
             pydantic.ValidationError: the text is no declaration.
         """
-        return cls.model_validate(json.loads(setting))
+        return _read(setting)
+
+
+# A tick reads all of them, and hardly any has changed since the one before.
+@lru_cache(maxsize=2**18)
+def _read(setting: str) -> JobDeclaration:
+    return JobDeclaration.model_validate(json.loads(setting))
 
 
 def declarations_from_environment(environment: Mapping[str, str]) -> list[JobDeclaration]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -109,7 +108,7 @@ class Job:
         job = cls(
             name=declaration.name,
             declaration=declaration.to_setting(),
-            declaration_hash=fingerprint(declaration),
+            declaration_hash=declaration.fingerprint,
             watermark=declaration.start,
             scheduled_through=declaration.start,
             paused=declaration.paused,
@@ -175,11 +174,6 @@ class Job:
                 "last_status": RunStatus(last) if last else None,
             }
         )
-
-
-def fingerprint(declaration: JobDeclaration) -> str:
-    """Hash that changes with the declaration."""
-    return hashlib.sha256(declaration.to_setting().encode()).hexdigest()
 
 
 def run_to_json(run: Run) -> str:

@@ -180,7 +180,7 @@ class Scheduler:
         status = _status(case.job)
         if case.job.status != status:
             case.job = replace(case.job, status=status)
-        if case.job != case.stored:
+        if case.job is not case.stored and case.job != case.stored:
             case.stored = case.job = self.store.update_job(case.job)
         if case.run and case.unwritten:
             case.run = self.store.create_run(case.run)
