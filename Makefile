@@ -56,8 +56,8 @@ format: setup ## Format the code and sort its imports
 	@$(PYTHON_IN_VENV) -m ruff format $(CODE)
 	@$(PYTHON_IN_VENV) -m ruff check --fix $(CODE)
 
-schema: setup ## Write Pulumi.schema.json, by which editors check Pulumi.*.yaml
-	@$(PYTHON_IN_VENV) -m infra.schema
+schema: setup ## Write Pulumi.schema.json and docs/configuration.md anew
+	@$(PYTHON_IN_VENV) -m infra.write
 
 cost: setup ## Estimate what a stack costs a month: make cost STACK=dev
 	@$(PYTHON_IN_VENV) -m infra.cost $(STACK)

@@ -334,7 +334,7 @@ class NetworkConfig(Declaration):
 
 
 class PoliciesConfig(Declaration):
-    """What the stack may not declare, beside what no stack may; see :mod:`infra.policies`.
+    """What the stack may not declare, beside what no stack may.
 
     Args:
         public_network: whether storage, registry, key vault and containers may be reached from the

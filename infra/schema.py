@@ -1,6 +1,6 @@
 """The stack's configuration as a JSON Schema, for editors: completion, checks and explanations.
 
-``python -m infra.schema`` (``make schema``) writes it; each ``Pulumi.<stack>.yaml`` names it in its
+``make schema`` writes it (see :mod:`infra.write`); each ``Pulumi.<stack>.yaml`` names it in its
 first line. It says what :mod:`infra.config` says, from the same types and docstrings. What no
 schema can tell, such as whether an extractor has a folder, is checked at preview.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from enum import Enum
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,15 @@ def _plain(text: str) -> str:
 
 
 def _as_key(code: str) -> str:
-    return to_camel(code) if re.fullmatch(r"[a-z]+(_[a-z]+)+", code) else code
+    return to_camel(code) if code in _field_names(StackConfig) else code
+
+
+@cache
+def _field_names(model: type[BaseModel]) -> frozenset[str]:
+    """Names of the fields of a model and of the models within it."""
+    within = (class_within(field.annotation) for field in model.model_fields.values())
+    models = [each for each in within if each and issubclass(each, BaseModel)]
+    return frozenset(model.model_fields).union(*map(_field_names, models))
 
 
 def time_zones() -> list[str]:
@@ -190,8 +198,3 @@ def time_zones() -> list[str]:
 def rendered() -> str:
     """The file's content."""
     return json.dumps(stack_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    FILE.write_text(rendered())
-    sys.stdout.write(f"Wrote {FILE.name}.\n")
