@@ -75,6 +75,8 @@ def deploy() -> None:
         )
         Extractor(name, props)
 
+    region = pulumi.Config("azure-native").get("location") or ""
+    prices = PriceTable.load()
     declarations = [each.declaration(name) for name, each in config.extractors.items()]
     Scheduler(
         "scheduler",
@@ -89,6 +91,7 @@ def deploy() -> None:
             monitoring=monitoring,
             network=network,
             jobs=declarations,
+            price=prices.of_containers(region),
         ),
     )
 
@@ -101,8 +104,7 @@ def deploy() -> None:
     pulumi.export("jobs", {name: each.written() for name, each in config.extractors.items()})
     if pulumi.runtime.is_dry_run() and declarations:
         now = datetime.now(UTC)
-        region = pulumi.Config("azure-native").get("location") or ""
-        costs = cost.estimate(config, region, PriceTable.load(), now)
+        costs = cost.estimate(config, region, prices, now)
         times = preview.fire_times(declarations, now)
         pulumi.log.info(f"The next fire times\n{times}\n{costs.sentence}")
 

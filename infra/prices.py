@@ -18,12 +18,15 @@ from urllib.parse import quote
 
 import requests
 
+from scheduler import history
+
 FILE = Path(__file__).with_name("prices.json")
 ENDPOINT = "https://prices.azure.com/api/retail/prices?api-version=2023-01-01-preview"
 GLOBAL = "Global"
 """What the API calls the region of a price that holds everywhere."""
 
 _TIMEOUT_S = 30
+_HOUR_S = 3600
 
 
 class PriceError(Exception):
@@ -138,6 +141,18 @@ class PriceTable:
         rows = [row for row in self.prices if row.meter == meter]
         own = (row for row in rows if row.region in (region, GLOBAL))
         return next(own, rows[0] if rows else None)
+
+    def of_containers(self, region: str) -> history.Price | None:
+        """What the scheduler has to know to say what a run cost; see :meth:`find`."""
+        core = self.find("container-cpu", region)
+        memory = self.find("container-memory", region)
+        if core is None or memory is None:
+            return None
+        return history.Price(
+            currency=self.currency,
+            core_second=core.price / _HOUR_S,
+            gb_second=memory.price / _HOUR_S,
+        )
 
     def updated(self, new: Iterable[Price]) -> PriceTable:
         """The table with prices put in place of older ones of the same meter and region."""

@@ -20,6 +20,7 @@ from infra.roles import CONTAINER_STARTER, BuiltInRole, define
 from infra.stack import StackProps
 from infra.tables import Tables
 from scheduler.declaration import SETTING_PREFIX, JobDeclaration
+from scheduler.history import Price
 
 HEALTH_PATH = "/api/health"
 """Answered without signing in: App Service asks it whether the app still works."""
@@ -44,6 +45,7 @@ class SchedulerProps:
         monitoring: where its log goes.
         network: the stack's network, if it has one.
         jobs: the declared jobs.
+        price: what containers cost, where that is known.
     """
 
     stack: StackProps
@@ -56,6 +58,7 @@ class SchedulerProps:
     monitoring: Monitoring
     network: Network | None
     jobs: Sequence[JobDeclaration]
+    price: Price | None
 
 
 class Scheduler(pulumi.ComponentResource):
@@ -131,7 +134,9 @@ class Scheduler(pulumi.ComponentResource):
             f"{SETTING_PREFIX}{number}": job.to_setting()
             for number, job in enumerate(self._props.jobs)
         }
+        price = self._props.price
         return {
+            **({"PRICE": price.model_dump_json(by_alias=True)} if price else {}),
             "APPLICATIONINSIGHTS_CONNECTION_STRING": self._props.monitoring.connection_string,
             "AZURE_CLIENT_ID": self._identity.client_id,
             "RETENTION_DAYS": str(self._props.config.retention_days),

@@ -13,14 +13,15 @@ from datetime import UTC, datetime
 from rich.markup import escape
 
 from extractor.runtime.records import Run, RunStatus
+from infra.prices import PriceTable
 from local import internet, services, view
 from local.console import SetupError, console, step
 from local.containers import ContainerGroups, ContainersError
 from local.data import StackData
 from local.settings import Settings
-from local.stack import Change, DeploymentError, LocalStack
+from local.stack import Change, DeploymentError, LocalStack, region
 from scheduler import operations
-from scheduler.history import History, Rate, summary
+from scheduler.history import History, Price, Rate, summary
 from scheduler.job import Job
 
 SCHEDULER = "scheduler"
@@ -183,11 +184,12 @@ def _print_status(data: StackData) -> None:
         console.print(f"… and {len(runs) - _SHOWN_RUNS} earlier runs.")
     if any(job.backfill for job in jobs):
         console.print(view.backfills_table(jobs))
-    console.print(view.history_table({job.name: _history(job, runs) for job in jobs}))
+    price = PriceTable.load().of_containers(region())
+    console.print(view.history_table({job.name: _history(job, runs, price) for job in jobs}))
 
 
-def _history(job: Job, runs: Sequence[Run]) -> History:
-    rate = Rate.of(None, job.options.cpu, job.options.memory)
+def _history(job: Job, runs: Sequence[Run], price: Price | None) -> History:
+    rate = Rate.of(price, job.options.cpu, job.options.memory)
     return summary((run for run in runs if run.job == job.name), rate)
 
 

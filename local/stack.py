@@ -20,6 +20,7 @@ from pulumi import automation
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, OpType, StepEventMetadata
 
 from infra.__main__ import deploy
+from infra.config import REGION_KEY
 from local.console import disk_full
 from local.machine import DiskWatch
 from local.settings import REPOSITORY, Settings
@@ -265,6 +266,11 @@ class LocalStack:
         for name, value in self._variables.items():
             text = text.replace(f"${{{name}}}", value)
         return text
+
+
+def region() -> str:
+    """Where the stack would be in Azure."""
+    return str(yaml.safe_load(CONFIGURATION.read_text())["config"][REGION_KEY])
 
 
 def _project_name() -> str:

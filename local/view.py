@@ -81,8 +81,11 @@ def backfills_table(jobs: Sequence[Job]) -> Table:
 
 
 def history_table(histories: Mapping[str, History]) -> Table:
-    """A row for each job: what its runs came to; half of them took ``p50``, 19 of 20 ``p95``."""
-    table = _table("History", "job", "runs", "ok", "p50", "p95", "queued", "rows", "cost")
+    """A row for each job: what its runs came to, and what they would have cost in Azure.
+
+    Half of the runs took at most ``p50``, 19 of 20 at most ``p95``.
+    """
+    table = _table("History", "job", "runs", "ok", "p50", "p95", "queued", "rows", "in Azure")
     for job, seen in histories.items():
         took, waited = seen.duration_seconds, seen.queue_seconds
         table.add_row(

@@ -194,3 +194,16 @@ def test_a_price_that_holds_everywhere_is_no_other_regions() -> None:
     other = Price("private-endpoint", "there", 9, "1 Hour", TODAY)
     everywhere = Price("private-endpoint", "Global", 1, "1 Hour", TODAY)
     assert PriceTable("USD", "", [other, everywhere]).find("private-endpoint", "here") == everywhere
+
+
+def test_a_container_is_priced_by_the_second() -> None:
+    rows = [
+        Price("container-cpu", "eastus", 0.36, "1 Hour", TODAY),
+        Price("container-memory", "eastus", 0.036, "1 GB Hour", TODAY),
+    ]
+    price = PriceTable("EUR", "", rows).of_containers("eastus")
+    assert price is not None
+    assert price.currency == "EUR"
+    assert price.core_second == pytest.approx(0.0001)
+    assert price.gb_second == pytest.approx(0.00001)
+    assert PriceTable("EUR", "", rows[:1]).of_containers("eastus") is None

@@ -9,7 +9,9 @@ from typing import Any
 import pulumi
 import pytest
 
+from infra.prices import PriceTable
 from infra.roles import folder_condition
+from scheduler.settings import Settings
 from tests.unit.infra.engine import ACCESS_TOKEN, SUBSCRIPTION, Declared, Engine, run_program
 
 Config = dict[str, Any]
@@ -314,6 +316,8 @@ def test_a_container_scheduler_always_runs_and_knows_its_jobs(config: Config) ->
     )
     variables = environment(group)
     declaration = json.loads(variables.pop("JOB__0"))
+    assert Settings.read(variables).price == PriceTable.load().of_containers("westeurope")
+    del variables["PRICE"]
     assert declaration == {
         "name": "weather",
         "containerGroup": "weather",
@@ -341,6 +345,7 @@ def test_a_function_scheduler_has_its_settings_and_no_key(config: Config) -> Non
     app = run_program(config).one("web:WebApp").inputs
     settings = {one["name"]: one["value"] for one in app["siteConfig"]["appSettings"]}
     assert json.loads(settings.pop("JOB__0"))["name"] == "weather"
+    assert json.loads(settings.pop("PRICE"))["currency"] == "USD"
     assert settings == {
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": (
             "ClientId=client-of-scheduler-identity1a2b3c4d;Authorization=AAD"

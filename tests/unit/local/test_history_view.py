@@ -50,7 +50,7 @@ def test_the_history_of_a_job_is_one_line_of_a_terminal() -> None:
     seen = history.summary([run(number) for number in range(20)], RATE)
     head, _, row = lines(view.history_table({"weather-nl-sea": seen}))
     assert re.split(r"  +", head.strip()) == [
-        *("job", "runs", "ok", "p50", "p95", "queued", "rows", "cost")
+        *("job", "runs", "ok", "p50", "p95", "queued", "rows", "in Azure")
     ]
     assert re.split(r"  +", row.strip()) == [
         *("weather-nl-sea", "20", "95%", "1.5 m", "2.0 h", "42.0 s", "24.7 M", "144.00 EUR")
