@@ -94,7 +94,7 @@ def test_a_run_that_is_not_there_is_not_claimed(store: Disturbed) -> None:
     assert store.writes == 1
 
 
-@pytest.mark.parametrize("status", set(RunStatus) - {RunStatus.STARTING})
+@pytest.mark.parametrize("status", sorted(set(RunStatus) - {RunStatus.STARTING}))
 def test_only_a_started_run_is_claimed(store: Disturbed, status: RunStatus) -> None:
     run = store.start(WINDOW)
     store.put_run(replace(run, status=status))
