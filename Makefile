@@ -38,7 +38,7 @@ lint: setup ## Check style and types
 	@$(PYTHON_IN_VENV) -m mypy $(CODE)
 
 unit: setup ## Run the unit tests, those of each extractor among them
-	@$(PYTHON_IN_VENV) -m pytest -q tests/unit extractor
+	@$(PYTHON_IN_VENV) -m pytest -q --numprocesses logical --dist loadfile tests/unit extractor
 
 mutation: setup ## See a unit test fail for each security property that is turned
 	@$(PYTHON_IN_VENV) -m tests.mutation

@@ -19,7 +19,7 @@ from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.unguarded import is_unguarded
 from tests.unit.infra import engine as engine_module
 from tests.unit.infra import stacks
-from tests.unit.infra.engine import Declared, Engine, run_key
+from tests.unit.infra.engine import Engine, run_key
 
 _STACKS = (stacks.everything(), stacks.with_container_scheduler(), stacks.with_sign_in())
 """Stacks that declare one of everything between them."""
@@ -50,14 +50,14 @@ class Runs(dict[str, Engine]):
         """Let every configuration's run be as with the mutant."""
         self.mutated = {}
         for key, engine in self.items():
-            declared = [after for each in engine.declared for after in _mutated(each, mutant)]
-            if declared != engine.declared:
-                self.mutated[key] = Engine(preview=engine.preview, declared=declared)
-
-
-def _mutated(resource: Declared, mutant: Mutant) -> list[Declared]:
-    same = (resource.type, resource.name) == (mutant.type, mutant.name)
-    return mutant.apply(resource) if same else [resource]
+            for place, resource in enumerate(engine.declared):
+                if (resource.type, resource.name) != (mutant.type, mutant.name):
+                    continue
+                instead = mutant.apply(resource)
+                if instead != [resource]:
+                    declared = list(engine.declared)
+                    declared[place : place + 1] = instead
+                    self.mutated[key] = Engine(preview=engine.preview, declared=declared)
 
 
 @dataclass
