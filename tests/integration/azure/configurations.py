@@ -41,7 +41,12 @@ CONFIGURATIONS: Mapping[str, tuple[str, Config]] = {
     ),
     "prod, open, in a container": (
         "prod",
-        _with(committed("prod"), network={"isolated": False}, scheduler={"host": "container"}),
+        _with(
+            committed("prod"),
+            network={"isolated": False},
+            policies={"publicNetwork": True},
+            scheduler={"host": "container"},
+        ),
     ),
 }
 """By what is special about it: the stack and its configuration. Both stacks, both hosts of the
