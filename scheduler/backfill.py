@@ -108,6 +108,8 @@ def ended(job: Job, run: Run, retry_at: datetime | None) -> Job:
     backfill = of(job)
     if backfill is None:
         return job
+    if run.status is RunStatus.SKIPPED:
+        return job
     if run.status is RunStatus.SUCCEEDED:
         return _changed(job, backfill, attempt=1, not_before=None)
     if retry_at:

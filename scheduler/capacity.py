@@ -9,8 +9,9 @@ counts for itself: each job's row names its starts of the last hour, and a tick 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 
 MAX_RUNNING = 100
@@ -38,6 +39,12 @@ class Limits:
     starts_per_five_minutes: int = STARTS_PER_FIVE_MINUTES
     starts_per_hour: int = STARTS_PER_HOUR
 
+    @property
+    def halved(self) -> Limits:
+        """What backfills keep to, so that there is room for what becomes due meanwhile."""
+        halves = (math.ceil(value / 2) for value in astuple(self))
+        return Limits(*halves)
+
 
 DEFAULT_LIMITS = Limits()
 
@@ -61,12 +68,15 @@ class Capacity:
         self._in_an_hour = len(recent)
         self._in_five_minutes = sum(age < _FIVE_MINUTES for age in recent)
 
-    def refusal(self) -> str | None:
+    def refusal(self, *, backfill: bool = False) -> str | None:
         """Why no container may be started; ``None`` where one may.
 
         The sentence is the same from tick to tick, so that it is written once.
+
+        Args:
+            backfill: whether it is to load a chunk of one, which has half of the limits.
         """
-        limits = self._limits
+        limits = self._limits.halved if backfill else self._limits
         if self._running >= limits.max_running:
             return f"{WAITS} until fewer than {limits.max_running} containers run."
         if self._in_five_minutes >= limits.starts_per_five_minutes:

@@ -286,6 +286,20 @@ def replaced(job: Job, run: Run, now: datetime) -> Verdict | None:
     return Verdict(RunStatus.CANCELLED, reason, stop=run.status is not RunStatus.QUEUED)
 
 
+def gives_way(job: Job, run: Run, now: datetime, upstream: Progress | None) -> Verdict | None:
+    """That a chunk of a backfill which still waits for its start ends, where the job has a run due.
+
+    It is decided on anew when that run has ended.
+    """
+    if run.trigger != BACKFILL or run.status is not RunStatus.QUEUED:
+        return None
+    freed = replace(job, active_run=None, pending_run=None)
+    instead = decided(freed, now, upstream)
+    if instead.active_run is None or backfill.holds(instead):
+        return None
+    return Verdict(RunStatus.SKIPPED, "What was due went before this chunk of the backfill.")
+
+
 def _passed_fire(job: Job, now: datetime) -> datetime | None:
     if job.paused or job.retired or not _due(job, now):
         return None
@@ -378,9 +392,13 @@ def may_start(job: Job, run: Run, now: datetime) -> bool:
     return run.status is RunStatus.QUEUED and due and not held_back
 
 
-def turn(job: Job, run: Run) -> tuple[int, datetime, str]:
-    """What runs that wait are sorted by: higher priority first, then what has waited longest."""
-    return -job.options.priority, run.not_before or run.created_at, job.name
+def turn(job: Job, run: Run) -> tuple[bool, int, datetime, str]:
+    """What runs that wait are sorted by: higher priority first, then what has waited longest.
+
+    Backfills are last, whatever their jobs' priority.
+    """
+    since = run.not_before or run.created_at
+    return run.trigger == BACKFILL, -job.options.priority, since, job.name
 
 
 def started(job: Job, now: datetime) -> Job:

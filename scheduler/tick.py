@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from extractor.runtime.log import facts
-from extractor.runtime.records import Run, RunStatus
+from extractor.runtime.records import BACKFILL, Run, RunStatus
 from scheduler import audit, capacity, decisions, telemetry
 from scheduler.capacity import DEFAULT_LIMITS, Capacity, Limits
 from scheduler.decisions import Verdict
@@ -164,7 +164,7 @@ class Scheduler:
             self._stop(case.job)
             self._close(case, run_from_json(case.job.closing), now)
         if case.job.active_run and not case.run:
-            self._supervise(case, now)
+            self._supervise(case, upstreams, now)
         if not case.job.active_run:
             case.job = decisions.decided(case.job, now, upstreams.progress(case.job))
             self._hold(case)
@@ -191,20 +191,27 @@ class Scheduler:
         if case.job.pending_audit:
             audit.moved(self.store, case.job)
 
-    def _supervise(self, case: _Case, now: datetime) -> None:
+    def _supervise(self, case: _Case, upstreams: Upstreams, now: datetime) -> None:
         skip = decisions.skipped(case.job, now)
         if skip:
             case.job, skipped_run = skip
             self.store.create_run(skipped_run)
         case.job = decisions.queued(case.job, now)
         case.run = self._active_run(case.job)
-        replaced = decisions.replaced(case.job, case.run, now) if case.run.active else None
-        if replaced:
-            self._give_up(case, replaced, now)
+        verdict = self._displaced(case, upstreams, now) if case.run.active else None
+        if verdict:
+            self._give_up(case, verdict, now)
         elif not case.run.active:
             self._ended(case, case.run, now)
         elif case.run.status is not RunStatus.QUEUED:
             self._watch(case, now)
+
+    def _displaced(self, case: _Case, upstreams: Upstreams, now: datetime) -> Verdict | None:
+        """Why the active run makes room for another one, if it does."""
+        progress = upstreams.progress(case.job)
+        return decisions.replaced(case.job, case.held, now) or decisions.gives_way(
+            case.job, case.held, now, progress
+        )
 
     def _active_run(self, job: Job) -> Run:
         """The run that holds the job; its row is written here if a crash has come before."""
@@ -248,7 +255,7 @@ class Scheduler:
             _log.warning("run slow %s", facts(job=case.job.name, run=case.held.run_id))
 
     def _launch(self, case: _Case, left: Capacity, now: datetime) -> None:
-        refusal = left.refusal()
+        refusal = left.refusal(backfill=case.held.trigger == BACKFILL)
         if refusal:
             case.job = replace(case.job, reason=refusal)
             return

@@ -12,13 +12,24 @@ import pytest
 
 from extractor.runtime.records import RunStatus
 from extractor.runtime.window import Window
-from scheduler import operations
+from scheduler import decisions, operations
+from scheduler.capacity import DEFAULT_LIMITS, Capacity, Limits
 from scheduler.declaration import CatchUp, Overlap
 from scheduler.job import Job
 from scheduler.memory import MemoryStore
 from scheduler.operations import OperationError
 from scheduler.views import JobView
-from tests.unit.scheduler.world import NAME, START, TICK, CrashError, Fate, Faults, World, hour
+from tests.unit.scheduler.world import (
+    NAME,
+    START,
+    TICK,
+    CrashError,
+    Fate,
+    Faults,
+    World,
+    declare,
+    hour,
+)
 
 BY = "anna"
 HOUR = timedelta(hours=1)
@@ -96,6 +107,66 @@ def test_what_is_due_goes_first_and_is_neither_skipped_nor_missed(
     assert later[0].created_at > hour(1) + timedelta(minutes=5)
     assert world.container.loaded == [(START, hour(1))]
     assert world.container.backfilled == CHUNKS
+
+
+def test_a_chunk_that_waits_for_its_start_gives_way_to_what_is_due() -> None:
+    world = backfilling()
+    full = Limits(max_running=0)
+    world.scheduler = replace(world.scheduler, limits=full)
+    world.tick()
+    assert world.statuses() == [RunStatus.QUEUED]
+    world.run_until(hour(1))
+    assert [(run.trigger, run.status) for run in world.runs] == [
+        ("backfill", RunStatus.SKIPPED),
+        ("schedule", RunStatus.QUEUED),
+    ]
+    world.scheduler = replace(world.scheduler, limits=DEFAULT_LIMITS)
+    world.run_until(hour(1.9))
+    world.check_loaded_once()
+    assert world.container.backfilled == CHUNKS
+    assert {run.attempt for run in world.runs} == {1}
+    world.check_at_rest()
+
+
+def test_a_chunk_that_waits_gives_way_to_a_request_too() -> None:
+    world = backfilling()
+    world.scheduler = replace(world.scheduler, limits=Limits(max_running=0))
+    world.tick()
+    operations.run_now(world.store, NAME, by=BY, now=world.now)
+    world.tick()
+    assert triggers(world) == ["backfill", "manual"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "started"),
+    [
+        (Limits(max_running=2), False),
+        (Limits(max_running=3), True),
+        (Limits(max_running=3, starts_per_hour=2), False),
+    ],
+)
+def test_backfills_take_half_of_what_azure_allows(limits: Limits, started: bool) -> None:
+    starts = [START - timedelta(minutes=1)]
+    chunk = Capacity(limits, 1, starts, START).refusal(backfill=True)
+    assert (chunk is None) == started
+    assert Capacity(limits, 1, starts, START).refusal() is None
+
+
+def test_what_backfills_leave_is_there_for_what_is_due() -> None:
+    world = backfilling()
+    world.scheduler = replace(world.scheduler, limits=Limits(starts_per_hour=2))
+    world.run_until(hour(1.25))
+    assert world.container.backfilled == CHUNKS[:1]
+    assert world.container.loaded == [(START, hour(1))]
+
+
+def test_backfills_start_after_all_that_is_due() -> None:
+    world = backfilling(priority=9)
+    world.tick()
+    chunk = world.runs[0]
+    due = replace(chunk, trigger="schedule", created_at=chunk.created_at + HOUR)
+    other = Job.declared(declare("other", priority=1))
+    assert decisions.turn(other, due) < decisions.turn(world.job, chunk)
 
 
 def test_a_request_goes_before_a_chunk() -> None:
