@@ -59,10 +59,9 @@ def test_a_stack_in_the_repository_names_the_schema_and_is_valid(path: Path) -> 
 
 @pytest.mark.parametrize("path", STACKS, ids=lambda path: path.name)
 def test_the_program_accepts_a_stack_in_the_repository(path: Path) -> None:
-    config = yaml.safe_load(path.read_text())["config"]
-    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in config.items()}
-    prefix = "pipelines:"
-    StackConfig.parse({k.removeprefix(prefix): v for k, v in texts.items() if k.startswith(prefix)})
+    config, region = StackConfig.read(path)
+    assert "weather" in config.extractors
+    assert region == "westeurope"
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from pulumi.automation.events import DiagnosticEvent, EngineEvent
+from pulumi.automation.events import (
+    DiagnosticEvent,
+    EngineEvent,
+    OpType,
+    ResOutputsEvent,
+    StepEventMetadata,
+    StepEventStateMetadata,
+)
 
 from local.stack import _Events
 
 IMAGE = "urn:pulumi:local::pipelines::pipelines:infra:Extractor$docker-build:index:Image::image"
 
 
-def said(message: str, severity: str, *, ephemeral: bool = False) -> EngineEvent:
+STACK = "urn:pulumi:local::pipelines::pulumi:pulumi:Stack::pipelines-local"
+
+
+def said(
+    message: str, severity: str, *, ephemeral: bool = False, urn: str | None = IMAGE
+) -> EngineEvent:
     values: dict[str, Any] = {"message": message, "color": "never", "severity": severity}
-    diagnostic = DiagnosticEvent(**values, urn=IMAGE, ephemeral=ephemeral)
+    diagnostic = DiagnosticEvent(**values, urn=urn, ephemeral=ephemeral)
     return EngineEvent(sequence=1, timestamp=1, diagnostic_event=diagnostic)
 
 
@@ -45,3 +57,36 @@ def test_a_full_disk_is_told_from_the_log() -> None:
 def test_a_full_disk_that_no_log_tells_of() -> None:
     error = events().failure("exit code 1", disk_was_full=True)
     assert str(error) == "The deployment failed: the disk is full."
+
+
+def test_what_the_program_itself_says_is_a_note() -> None:
+    by_program = said("The next fire times\nweather\n", "info", urn=None)
+    by_stack = said("<{%reset%}>About 1 USD<{%reset%}>\n", "info", urn=STACK)
+    by_image = said("building\n", "info")
+    warning = said("using a plugin from PATH\n", "warning", urn=None)
+    notes = events(by_program, by_stack, by_image, warning).notes
+    assert notes == ["The next fire times\nweather", "About 1 USD"]
+
+
+def outputs(type_: str, values: dict[str, Any]) -> StepEventStateMetadata:
+    return StepEventStateMetadata(
+        type=type_, urn=STACK, id="", parent="", inputs={}, outputs=values, provider=""
+    )
+
+
+def registered(type_: str) -> EngineEvent:
+    step = StepEventMetadata(
+        op=OpType.SAME,
+        urn=STACK,
+        type=type_,
+        provider="",
+        old=outputs(type_, {"jobs": {"weather": 1}}),
+        new=outputs(type_, {"jobs": {"weather": 2}}),
+    )
+    return EngineEvent(sequence=1, timestamp=1, res_outputs_event=ResOutputsEvent(step))
+
+
+def test_the_outputs_are_those_of_the_stack_before_and_after() -> None:
+    found = events(registered("pulumi:pulumi:Stack"), registered("pipelines:infra:Lake")).outputs
+    assert found == ({"jobs": {"weather": 1}}, {"jobs": {"weather": 2}})
+    assert events(registered("pipelines:infra:Lake")).outputs == ({}, {})
