@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 JOBS_TABLE = "jobs"
@@ -209,8 +210,14 @@ def properties(record: Any, *, skip: tuple[str, ...] = ()) -> dict[str, Any]:
 
 def known_properties(record: type, entity: Mapping[str, Any]) -> dict[str, Any]:
     """The entity's properties that are fields of the dataclass, times as plain ``datetime``."""
-    names = {f.name for f in fields(record)}
+    names = _names(record)
     return {name: _plain(value) for name, value in entity.items() if name in names}
+
+
+@cache
+def _names(record: type) -> frozenset[str]:
+    # Asked for at each row of ten thousand.
+    return frozenset(f.name for f in fields(record))
 
 
 def entity_etag(entity: Mapping[str, Any]) -> str | None:

@@ -121,6 +121,15 @@ def test_without_catching_up_a_tick_may_still_be_five_minutes_late() -> None:
     assert missed.reason == ("The fire time 2026-03-10 01:00 UTC was missed, and catchUp is none.")
 
 
+def test_a_fire_time_that_waited_is_made_up_for_although_a_later_one_was_missed() -> None:
+    waited = replace(job(catch_up=CatchUp.NONE), queued_fire_at=hour(1))
+    late = decided(waited, hour(2.5))
+    assert window(late) == (START, hour(1))
+    assert (late.scheduled_through, late.queued_fire_at) == (hour(2), None)
+    decided_before = replace(waited, scheduled_through=hour(1))
+    assert window(decided(decided_before, hour(2.5))) is None
+
+
 def test_a_requested_run_ends_the_lag_before_now() -> None:
     asked = replace(job(lag=10 * MINUTE), run_requested_at=hour(0.5), run_requested_by="me")
     begun = decided(asked, hour(0.5))
@@ -522,6 +531,9 @@ def test_a_start_is_postponed_by_the_kind_of_failure(
         delay = postponement(run(postponed=number), failure, None)
         assert 0.75 * minutes * MINUTE <= delay <= 1.25 * minutes * MINUTE
     assert postponement(run(), failure, HOUR) == HOUR
+    # Jobs that were throttled together do not come back together.
+    delays = {postponement(run(), failure, None) for _ in range(20)}
+    assert len(delays) == 20
 
 
 def test_delays_do_not_grow_for_ever() -> None:
