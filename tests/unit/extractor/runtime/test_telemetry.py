@@ -10,19 +10,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pytest
 from opentelemetry.trace import StatusCode
 
-from extractor.runtime import Window, telemetry
+from extractor.runtime import Window, azure, run, telemetry
 from extractor.runtime.records import run_row_key
 from extractor.runtime.runner import EXIT_FAILED, EXIT_OK, Extract, run_job
 from extractor.runtime.telemetry import CONNECTION_STRING, SWITCH, Telemetry, run_span, start
 from extractor.runtime.termination import Termination
 from extractor.runtime.testing import IMAGE_DIGEST, JOB, MemoryLake, MemoryRunStore
 from tests.unit.extractor.runtime.test_runner import WINDOW, extract
+from tests.unit.extractor.runtime.test_settings import ENVIRONMENT
 from tests.unit.telemetry import Recorded
 from tests.unit.telemetry import recorded as recorded_now
 
@@ -282,3 +283,22 @@ def test_a_failed_start_is_a_line_of_the_log_and_nothing_more(
     start("weather", {CONNECTION_STRING: "nonsense"}).close()
     assert root.handlers == before
     assert [record.message for record in caplog.records] == ["telemetry not started"]
+
+
+def test_what_keeps_a_container_from_its_run_is_sent_as_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: list[str] = []
+
+    class Closing(Telemetry):
+        def close(self) -> None:
+            sent.extend(record.message for record in caplog.records)
+
+    def unreachable(_: object) -> NoReturn:
+        raise ConnectionError("no tables")
+
+    monkeypatch.setattr("extractor.runtime.log.configure", lambda: None)
+    monkeypatch.setattr(azure, "connect", unreachable)
+    monkeypatch.setattr(telemetry, "start", lambda *_: Closing())
+    assert run(extract, ENVIRONMENT) == EXIT_FAILED
+    assert sent == ["no run begun"]
