@@ -34,6 +34,9 @@ OFFSET_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\
 _ENGINE_KEYS = ("encryptedkey", "encryptionsalt", "environment", "secretsprovider")
 """What the engine itself writes beside ``config``: https://www.pulumi.com/docs/iac/concepts/projects/stack-settings-file/."""
 
+# Else editors would answer a typing error with all of the names.
+_TIME_ZONE = {"errorMessage": "allowed is an IANA time zone such as UTC or Europe/Berlin"}
+
 _SEE = re.compile(r"see :class:`~?[\w.]+`\.?\s*")
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
 _CODE = re.compile(r"``([^`]+)``")
@@ -66,7 +69,7 @@ def stack_schema() -> dict[str, Any]:
         },
         "required": ["config"],
         "additionalProperties": False,
-        "$defs": model["$defs"] | {"TimeZone": {"enum": time_zones()}},
+        "$defs": model["$defs"] | {"TimeZone": _TIME_ZONE | {"enum": time_zones()}},
     }
 
 

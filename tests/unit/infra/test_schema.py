@@ -192,3 +192,9 @@ def test_production_is_closed_locked_and_watched() -> None:
     directory = engine.one("web:WebAppAuthSettingsV2").inputs["identityProviders"]
     policy = directory["azureActiveDirectory"]["validation"]["defaultAuthorizationPolicy"]
     assert policy["allowedPrincipals"]["identities"] != []
+
+
+def test_a_wrong_time_zone_is_not_answered_with_all_of_them() -> None:
+    zones = schema.stack_schema()["$defs"]["TimeZone"]
+    assert len(zones["enum"]) > 400
+    assert zones["errorMessage"] == "allowed is an IANA time zone such as UTC or Europe/Berlin"
