@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pulumi
 from pulumi_azure_native import authorization, resources
 
-from infra import cost, naming, policies, preview
+from infra import aliases, cost, naming, policies, preview
 from infra.config import ConfigurationError, StackConfig
 from infra.extractors import Extractor, ExtractorProps, stage_runtime
 from infra.lake import Lake, LakeProps
@@ -37,10 +37,22 @@ def deploy() -> None:
     except (ConfigurationError, ValueError) as error:
         raise pulumi.RunError(str(error)) from None
 
+    aliases.leave_out_versions()
     policies.enforce(config.policies)
     tags = {"project": pulumi.get_project(), "stack": pulumi.get_stack(), **config.tags}
-    group = resources.ResourceGroup("group", resource_group_name=group_name, tags=tags)
-    stack = StackProps(resource_group_name=group.name, resource_group_id=group.id, tags=tags)
+    group = resources.ResourceGroup(
+        "group",
+        resource_group_name=group_name,
+        tags=tags,
+        # It holds all the rest: what replaces it, deletes that.
+        opts=pulumi.ResourceOptions(protect=config.protected),
+    )
+    stack = StackProps(
+        resource_group_name=group.name,
+        resource_group_id=group.id,
+        tags=tags,
+        protected=config.protected,
+    )
     client = authorization.get_client_config_output()
 
     network = (

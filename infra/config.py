@@ -360,6 +360,8 @@ class StackConfig(Declaration):
         network: see :class:`NetworkConfig`.
         policies: see :class:`PoliciesConfig`.
         scheduler: see :class:`SchedulerConfig`.
+        protected: whether a change or a ``destroy`` that would replace or delete what holds data
+            (resource group, storage accounts, file system, tables, key vault) ends at preview.
         tags: put on every resource that takes tags, beside the project's and the stack's name.
     """
 
@@ -370,6 +372,7 @@ class StackConfig(Declaration):
     network: NetworkConfig = NetworkConfig()
     policies: PoliciesConfig = PoliciesConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
+    protected: bool = True
     tags: Mapping[str, str] = Field(default_factory=dict)
 
     @classmethod

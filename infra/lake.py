@@ -56,7 +56,7 @@ class Lake(pulumi.ComponentResource):
             account_name=account.name,
             container_name=props.config.file_system,
             public_access=storage.PublicAccess.NONE,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, protect=props.stack.protected),
         )
         self._keep(name, props, account)
         self.account_name: pulumi.Output[str] = account.name

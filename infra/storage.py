@@ -47,7 +47,7 @@ def storage_account(
             storage.PublicNetworkAccess.DISABLED if network else storage.PublicNetworkAccess.ENABLED
         ),
         tags=props.tags,
-        opts=pulumi.ResourceOptions(parent=parent),
+        opts=pulumi.ResourceOptions(parent=parent, protect=props.protected),
     )
     if network:
         for service in services:

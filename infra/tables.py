@@ -61,7 +61,7 @@ class Tables(pulumi.ComponentResource):
                 resource_group_name=props.stack.resource_group_name,
                 account_name=account.name,
                 table_name=table,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=pulumi.ResourceOptions(parent=self, protect=props.stack.protected),
             )
             for table in (JOBS_TABLE, RUNS_TABLE, AUDIT_TABLE)
         }

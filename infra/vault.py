@@ -56,7 +56,7 @@ class Vault(pulumi.ComponentResource):
                 public_network_access="Disabled" if props.network else "Enabled",
             ),
             tags=props.stack.tags,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, protect=props.stack.protected),
         )
         if props.network:
             props.network.private_endpoint(name, vault.id, PrivateService.VAULT)

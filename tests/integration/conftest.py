@@ -18,9 +18,10 @@ from pathlib import Path
 import docker
 import pytest
 
-from local import engine, services
+from local import engine, services, tools
 from local.containers import ContainerGroups
 from local.data import StackData
+from local.machine import exclusive
 from local.settings import REPOSITORY, SHARED, Settings
 
 SETTINGS = Settings(name="test", port_base=16000)
@@ -114,6 +115,14 @@ def copy_repository(folder: Path, local: Path) -> Path:
             shutil.copy2(REPOSITORY / name, folder / name)
     (folder / ".local").symlink_to(local)
     return folder
+
+
+@pytest.fixture(scope="session")
+def toolchain() -> None:
+    """Pulumi and its image provider, set up as for a local stack."""
+    with exclusive():
+        tools.ensure_pulumi(SETTINGS)
+        tools.ensure_docker_build(SETTINGS)
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,10 @@ import pytest
 import requests
 
 from infra import images, sign_in
-from local import tools
-from local.machine import exclusive
 from tests.integration.azure.configurations import CONFIGURATIONS
 from tests.integration.azure.documents import compare, resources_table
 from tests.integration.azure.offline import ReachedOutError, offline
-from tests.integration.azure.program import SETTINGS, AzureProgram, Request
+from tests.integration.azure.program import AzureProgram, Request
 from tests.integration.azure.requests import APIS, check, url_parameters
 from tests.integration.azure.wrong import Wrong, variants
 
@@ -47,14 +45,6 @@ class Run:
     said: str
     signed_in: list[tuple[str, str]]
     requests: list[Request]
-
-
-@pytest.fixture(scope="session")
-def toolchain() -> None:
-    """Pulumi and its image provider, set up as for a local stack."""
-    with exclusive():
-        tools.ensure_pulumi(SETTINGS)
-        tools.ensure_docker_build(SETTINGS)
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from local.plugin.rules import has_name_rule
 from local.settings import REPOSITORY
 from tests.integration.azure.models import Findings
+from tests.integration.azure.program import Step
 from tests.integration.azure.requests import APIS, Checked, native_api_version
 
 UPDATE = "UPDATE_DOCS"
@@ -47,6 +48,40 @@ def resources_table(checked: Iterable[Checked]) -> str:
         by_kind[each.kind].append(each)
     head = ("resource", "API version", "model", "properties", "one of a list", "required", "limits")
     return markdown(head, (_row(kind, found) for kind, found in sorted(by_kind.items())))
+
+
+def changes_table(plans: Mapping[str, Sequence[Step] | None], total: int) -> str:
+    """What becomes of the resources for each change.
+
+    Args:
+        plans: the engine's steps by change; ``None`` where it refuses.
+        total: how many resources there are before any change.
+    """
+    head = ("change of", "created", "updated", "replaced", "deleted", "kept")
+    return markdown(head, (_plan(change, steps, total) for change, steps in plans.items()))
+
+
+def _plan(change: str, steps: Sequence[Step] | None, total: int) -> Sequence[str]:
+    if steps is None:
+        return (change, "", "", "refused, for data", "refused, for data", f"all {total}")
+    operations = ("create", "update", "replace", "delete")
+    kept = sum(step.operation == "same" for step in steps)
+    return (change, *(_named(steps, each) for each in operations), f"{kept} of {total}")
+
+
+def _named(steps: Sequence[Step], operation: str) -> str:
+    """The resources of an operation by type, with their names where there are few."""
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for step in steps:
+        if step.operation == operation:
+            by_kind[step.kind.rpartition(":")[2]].append(step.name)
+    return ", ".join(
+        f"{kind} {' and '.join(sorted(names))}" if len(names) < _MANY else f"{len(names)} {kind}"
+        for kind, names in sorted(by_kind.items())
+    )
+
+
+_MANY = 3
 
 
 def _row(kind: str, found: Sequence[Checked]) -> Sequence[str]:

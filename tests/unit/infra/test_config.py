@@ -260,7 +260,8 @@ def test_an_unknown_key_at_the_top(folder: Path) -> None:
     (sentence,) = errors(folder, extractors={}, retention={})
     assert sentence == (
         "pipelines:retention is not a known key; "
-        "allowed are baseImage, extractors, lake, monitoring, network, policies, scheduler, tags."
+        "allowed are baseImage, extractors, lake, monitoring, network, policies, "
+        "protected, scheduler, tags."
     )
 
 
