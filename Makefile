@@ -4,10 +4,10 @@
 # `make model`.
 
 PYTHON_IN_VENV := .venv/bin/python
-CODE := infra extractor scheduler local tests
+CODE := infra extractor scheduler local tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up status logs run preview down test lint unit mutation model integration format schema cost prices
+.PHONY: help setup up status logs run preview down test lint unit mutation model integration docs measure format schema cost prices
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ model: setup ## Try random lives of the scheduler: make model STEPS=100000 SEED=
 
 integration: setup ## Run the integration tests on a local stack of their own
 	@$(PYTHON_IN_VENV) -m pytest -q tests/integration
+
+measure: setup ## Measure the preview of a stack with 200 extractors, or EXTRACTORS=…
+	@$(PYTHON_IN_VENV) -m benchmarks.preview $(EXTRACTORS)
 
 docs: setup ## Write the tables in docs/ anew, from what the tests see
 	@UPDATE_DOCS=1 $(PYTHON_IN_VENV) -m pytest -q tests/integration -k documented

@@ -2,7 +2,7 @@
 
 All is real but Azure: engine, program and image plugin; see ``tests/integration/azure``.
 
-    make benchmark-preview EXTRACTORS=200
+    make measure EXTRACTORS=200
 """
 
 from __future__ import annotations
