@@ -106,26 +106,6 @@ def test_the_registry_has_no_admin_user_and_no_anonymous_pull(config: Config) ->
     assert registry.inputs["anonymousPullEnabled"] is False
 
 
-HOLDS_DATA = {
-    "azure-native:keyvault:Vault",
-    "azure-native:resources:ResourceGroup",
-    "azure-native:storage:BlobContainer",
-    "azure-native:storage:StorageAccount",
-    "azure-native:storage:Table",
-}
-
-
-@pytest.mark.parametrize("protected", [True, False])
-def test_exactly_what_holds_data_is_protected_unless_the_stack_says_otherwise(
-    config: Config, protected: bool
-) -> None:
-    config["pipelines:extractors"]["weather"]["secrets"] = {"KEY": "key"}
-    declared = run_program({**config, "pipelines:protected": protected}).declared
-    assert {each.type for each in declared} > HOLDS_DATA
-    assert {each.type for each in declared if each.protect} == (HOLDS_DATA if protected else set())
-    assert all(each.protect == protected for each in declared if each.type in HOLDS_DATA)
-
-
 # Extractors
 
 
