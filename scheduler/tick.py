@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -91,28 +91,42 @@ class Scheduler:
         declared = {each.name: each for each in declarations}
         jobs = {each.name: each for each in self.store.jobs()}
         telemetry.jobs_read(jobs.values(), now)
+        waiting, running = self._look_after(jobs, declared, now)
+        starts = (start for job in jobs.values() for start in capacity.read(job.starts))
+        self._start_in_turn(waiting, Capacity(self.limits, running, starts, now), now)
+        self._purge(jobs, now)
+        duration = f"{time.monotonic() - begun:.3f}"
+        _log.info("tick finished %s", facts(jobs=len(jobs), duration_s=duration))
+
+    def _look_after(
+        self, jobs: Mapping[str, Job], declared: Mapping[str, JobDeclaration], now: datetime
+    ) -> tuple[list[_Case], int]:
+        """Bring every job so far that nothing is left but to start its run.
+
+        Returns:
+            The jobs of which that is left, and how many others have a container that runs.
+        """
         upstreams = Upstreams.of(jobs, declared)
-        occupied = {name for name, job in jobs.items() if job.active_run}
         waiting = []
+        # One that can't be looked after counts as it was.
+        running = {name for name, job in jobs.items() if job.active_run}
         for name in sorted(declared.keys() | jobs.keys()):
             with self._guarded(name):
                 case = self._case(jobs.get(name), declared.get(name), now)
                 self._advance(case, upstreams, now)
-                ready = case.run is not None and decisions.may_start(case.job, case.run, now)
-                waiting += [case] if ready else []
                 if case.run is None or case.run.status is RunStatus.QUEUED:
-                    occupied.discard(name)
-                if not ready:
+                    running.discard(name)
+                if case.run and decisions.may_start(case.job, case.run, now):
+                    waiting.append(case)
+                else:
                     self._settle(case)
-        starts = (start for job in jobs.values() for start in capacity.read(job.starts))
-        left = Capacity(self.limits, len(occupied), starts, now)
+        return waiting, len(running)
+
+    def _start_in_turn(self, waiting: Iterable[_Case], left: Capacity, now: datetime) -> None:
         for case in sorted(waiting, key=lambda each: decisions.turn(each.job, each.held)):
             with self._guarded(case.job.name):
                 self._launch(case, left, now)
                 self._settle(case)
-        self._purge(jobs, now)
-        duration = f"{time.monotonic() - begun:.3f}"
-        _log.info("tick finished %s", facts(jobs=len(jobs), duration_s=duration))
 
     def _purge(self, jobs: Iterable[str], now: datetime) -> None:
         if self.retention is None:
