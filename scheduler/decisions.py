@@ -74,6 +74,7 @@ def reconciled(job: Job, declaration: JobDeclaration, now: datetime) -> Job:
         retired=False,
         override_schedule=None,
         override_time_zone=None,
+        held_until=None,
     )
     unchanged = (declared.schedule, declared.upstreams) == (job.schedule, job.upstreams)
     if unchanged and not job.retired:

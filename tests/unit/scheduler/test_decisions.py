@@ -266,6 +266,12 @@ def test_another_schedule_counts_from_now_on() -> None:
     assert decided(changed, hour(1.7)) == changed
 
 
+def test_a_changed_declaration_may_be_what_was_wrong_so_nothing_is_held_back() -> None:
+    held = replace(job(), held_until=hour(9))
+    assert reconciled(held, declare(), hour(1)).held_until == hour(9)
+    assert reconciled(held, declare(max_attempts=7), hour(1)).held_until is None
+
+
 def test_other_upstreams_count_from_the_watermark_on() -> None:
     ran = replace(follower(), last_run_id="a-run", scheduled_through=hour(5), watermark=hour(1))
     declared = declare(schedule=None, after=("orders", "prices"))
