@@ -309,6 +309,7 @@ class Life(RuleBasedStateMachine):
                 assert not run.active, run
                 assert run.ended_at is not None, run
                 assert run.reason or run.status is RunStatus.SUCCEEDED, run
+                assert run.status is RunStatus.SUCCEEDED or run.run_id not in world.committed, run
             loaded = world.loaded[name]
             edges = [START, *(end for _, end in loaded)]
             assert [begin for begin, _ in loaded] == edges[:-1]

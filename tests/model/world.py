@@ -319,6 +319,7 @@ class World:
         now: what a perfect clock shows.
         violations: what happened that must not.
         loaded: the windows that were committed and moved the watermark, by job.
+        committed: ids of the runs that did so, or moved a backfill's position.
         backfilled: those that were committed for a backfill.
         lake: what readers see.
     """
@@ -327,6 +328,7 @@ class World:
         self.now = START
         self.violations: list[str] = []
         self.loaded: defaultdict[str, list[Window]] = defaultdict(list)
+        self.committed: set[str] = set()
         self.backfilled: defaultdict[str, list[Window]] = defaultdict(list)
         self.lake = Lake(self)
         self.tables = Tables(self)
@@ -416,6 +418,7 @@ class World:
         runs = {run.run_id: run for run in MemoryStore.runs(self.tables, after.name)}
         run = runs[after.commit_run_id or ""]
         window = (run.window_from, run.window_to)
+        self.committed.add(run.run_id)
         backfills = run.trigger == BACKFILL
         (self.backfilled if backfills else self.loaded)[after.name].append(window)
         if window != (before.watermark, after.watermark) and (moved or not backfills):
