@@ -7,7 +7,7 @@ PYTHON_IN_VENV := .venv/bin/python
 CODE := infra extractor scheduler local tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up status logs run preview down test lint unit mutation model integration docs measure format schema cost prices
+.PHONY: help setup up status logs run preview down test lint unit mutation model integration docs benchmark measure format schema cost prices
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ measure: setup ## Measure the preview of a stack with 200 extractors, or EXTRACT
 
 docs: setup ## Write the tables in docs/ anew, from what the tests see
 	@UPDATE_DOCS=1 $(PYTHON_IN_VENV) -m pytest -q tests/integration -k documented
+
+benchmark: setup ## Measure a tick beside APScheduler's and Celery beat's
+	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check --upgrade \
+		--target benchmarks/.packages --requirement benchmarks/requirements.txt
+	@PYTHONPATH=benchmarks/.packages $(PYTHON_IN_VENV) -m benchmarks
 
 format: setup ## Format the code and sort its imports
 	@$(PYTHON_IN_VENV) -m ruff format $(CODE)
