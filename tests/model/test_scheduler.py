@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from extractor.runtime.records import ACTIVE_STATUSES, RunStatus
 from extractor.runtime.window import Window
 from scheduler import backfill, operations
+from scheduler.capacity import DEFAULT_LIMITS, Limits
 from scheduler.declaration import CatchUp, JobDeclaration, Overlap
 from scheduler.job import Job
 from scheduler.schedule import Schedule
@@ -42,6 +43,7 @@ STEPS = int(os.environ.get("MODEL_STEPS") or "10000")
 SEED = int(os.environ.get("MODEL_SEED") or "6")
 STEPS_OF_A_LIFE = 50
 
+SMALL = Limits(max_running=1, starts_per_five_minutes=2, starts_per_hour=12)
 JOBS = ("rain", "wind")
 HOUR = timedelta(hours=1)
 TICK = timedelta(minutes=5)
@@ -110,14 +112,16 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.world = World(DEFAULT_LIMITS)
         self.skew = [timedelta(0), timedelta(0)]
         self.declared: list[dict[str, JobDeclaration]] = [{}, {}]
         self.latest: dict[str, JobDeclaration] = {}
         self.calm_since = START
 
-    @initialize(data=st.data(), skew=skews)
-    def first_deployment(self, data: st.DataObject, skew: timedelta) -> None:
+    @initialize(data=st.data(), skew=skews, limits=st.sampled_from([DEFAULT_LIMITS, SMALL]))
+    def first_deployment(self, data: st.DataObject, skew: timedelta, limits: Limits) -> None:
+        self.world.close()
+        self.world = World(limits)
         self.skew[1] = skew
         for name in JOBS:
             self.latest[name] = data.draw(declarations(name))

@@ -22,10 +22,11 @@ from typing import TypeVar
 from unittest import mock
 
 from extractor.runtime.claim import FenceLostError, Outcome, take
-from extractor.runtime.load import Load
+from extractor.runtime.load import Load, OverlapError
 from extractor.runtime.records import BACKFILL, Run, RunStatus
 from extractor.runtime.testing import IMAGE_DIGEST, MemoryLake
 from extractor.runtime.window import Window as DataWindow
+from scheduler.capacity import Limits
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job
 from scheduler.memory import MemoryStore
@@ -176,6 +177,8 @@ class Process:
             self.exit_code = KILLED
         except FenceLostError:
             self.exit_code = 1
+        except OverlapError:
+            self.fail(1)
         except StopIteration:
             self.exit_code = 0
 
@@ -315,6 +318,9 @@ class Groups(ContainerGroups):
 class World:
     """Everything, and the true time.
 
+    Args:
+        limits: of the scheduler.
+
     Attributes:
         now: what a perfect clock shows.
         violations: what happened that must not.
@@ -324,7 +330,7 @@ class World:
         lake: what readers see.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.now = START
         self.violations: list[str] = []
         self.loaded: defaultdict[str, list[Window]] = defaultdict(list)
@@ -333,7 +339,7 @@ class World:
         self.lake = Lake(self)
         self.tables = Tables(self)
         self.groups = Groups(self)
-        self.scheduler = Scheduler(self.tables, self.groups)
+        self.scheduler = Scheduler(self.tables, self.groups, limits=limits)
         self._interruption: tuple[int, Callable[[], None]] | None = None
         self._accesses = 0
         self._crashing = False
