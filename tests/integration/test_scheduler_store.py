@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from azure.data.tables import TableServiceClient
+from azure.data.tables import TableClient, TableServiceClient
 from azure.identity import ManagedIdentityCredential
 
 from extractor.runtime.azure import AzureRunStore
@@ -23,20 +25,32 @@ PAGE = 1000
 """Of Azure and of Azurite."""
 
 
+@dataclass(frozen=True)
+class Renamed:
+    """Tables of other names, out of the way of a deployed stack's."""
+
+    service: TableServiceClient
+    prefix: str
+
+    def get_table_client(self, name: str) -> TableClient:
+        return self.service.get_table_client(self.prefix + name)
+
+
 class TestAzurite(StoreContract):
     @pytest.fixture
     def backend(self, local_stack: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-        """Empty tables, in an account of their own."""
+        """Empty tables."""
         monkeypatch.setenv("IDENTITY_ENDPOINT", local_stack.platform_url() + TOKEN_PATH)
         monkeypatch.setenv("IDENTITY_HEADER", identity_header(local_stack))
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(local_stack.certificate_bundle))
-        endpoint = f"{local_stack.azure_url()}/tables/contract{uuid.uuid4().hex[:12]}/"
+        endpoint = f"{local_stack.azure_url()}/tables/contract/"
         with (
             ManagedIdentityCredential(client_id=CLIENT_ID) as credential,
             TableServiceClient(endpoint, credential=credential) as service,
         ):
+            tables: Any = Renamed(service, f"test{uuid.uuid4().hex}")
             for table in TABLES:
-                service.create_table(table)
-            yield Backend(TableStore(service), AzureRunStore(service), PAGE)
+                service.create_table(tables.prefix + table)
+            yield Backend(TableStore(tables), AzureRunStore(tables), PAGE)
             for table in TABLES:
-                service.delete_table(table)
+                service.delete_table(tables.prefix + table)
