@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import TableServiceClient
-from azure.storage.filedatalake import DataLakeServiceClient
 
 from local.azure.identity import TENANT_ID, TOKEN_LIFETIME_S, TokenAuthority
 from local.plugin.ids import guid
 from local.settings import Settings
+
+# Each takes a part of a second, and the engine starts the plugin for every operation, of which few
+# touch storage; so they are imported by who makes a client.
+if TYPE_CHECKING:
+    from azure.data.tables import TableServiceClient
+    from azure.storage.filedatalake import DataLakeServiceClient
 
 
 class PlatformCredential:
@@ -71,6 +75,8 @@ class LocalStorage:
             tables.delete_table(name)
 
     def _lake(self, account: str) -> DataLakeServiceClient:
+        from azure.storage.filedatalake import DataLakeServiceClient  # noqa: PLC0415 - see above
+
         return DataLakeServiceClient(
             f"{self._settings.azure_url()}/{account}",
             credential=self._credential,
@@ -78,6 +84,8 @@ class LocalStorage:
         )
 
     def _tables(self, account: str) -> TableServiceClient:
+        from azure.data.tables import TableServiceClient  # noqa: PLC0415 - see above
+
         return TableServiceClient(
             f"{self._settings.azure_url()}/tables/{account}",
             credential=self._credential,
