@@ -164,10 +164,13 @@ class Life(RuleBasedStateMachine):
         self.world.now += passed
         self._disturbed(at, lambda: self._tick(1), lambda: self._tick(0))
 
-    @rule(which=st.integers(0, 1), at=accesses, job=jobs, steps=st.integers(1, 5))
-    def tick_while_a_container_works(self, which: int, at: int, job: str, steps: int) -> None:
+    @rule(passed=minutes(0, 90), at=accesses, job=jobs, steps=st.integers(1, 5))
+    def tick_while_a_container_works(
+        self, passed: timedelta, at: int, job: str, steps: int
+    ) -> None:
         self.count()
-        self._disturbed(at, lambda: self._work(job, steps), lambda: self._tick(which))
+        self.world.now += passed
+        self._disturbed(at, lambda: self._work(job, steps), lambda: self._tick(0))
 
     # Containers
 
@@ -176,10 +179,19 @@ class Life(RuleBasedStateMachine):
         self.count()
         self._work(job, steps)
 
-    @rule(job=jobs, at=accesses)
-    def container_works_while_a_scheduler_ticks(self, job: str, at: int) -> None:
+    @rule(job=jobs, at=accesses, passed=minutes(0, 90), number=st.integers(1, 4))
+    def container_stalls_while_schedulers_tick(
+        self, job: str, at: int, passed: timedelta, number: int
+    ) -> None:
         self.count()
-        self._disturbed(at, lambda: self._tick(0), lambda: self._work(job, 6))
+
+        def ticks() -> None:
+            self.world.now += passed
+            for which in range(number):
+                self._tick(which % 2)
+                self.world.now += TICK
+
+        self._disturbed(at, ticks, lambda: self._work(job, 6))
 
     @rule(job=jobs, at=accesses)
     def container_is_killed_at_work(self, job: str, at: int) -> None:
