@@ -52,6 +52,8 @@ UNTAGGED = frozenset(
         "storage:ManagementPolicy",
         "storage:Table",
         "web:WebAppAuthSettingsV2",
+        "web:WebAppFtpAllowed",
+        "web:WebAppScmAllowed",
     }
 )
 """Types that take no tags: https://learn.microsoft.com/azure/azure-resource-manager/management/tag-support."""

@@ -213,6 +213,7 @@ class Scheduler(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(self._identity.assignments)),
         )
         self._require_sign_in(app)
+        self._forbid_publishing_passwords(app)
 
     def _require_sign_in(self, app: web.WebApp) -> None:
         """Let App Service answer every call without a token of the registration with 401."""
@@ -235,6 +236,20 @@ class Scheduler(pulumi.ComponentResource):
             else None,
             opts=pulumi.ResourceOptions(parent=self),
         )
+
+    def _forbid_publishing_passwords(self, app: web.WebApp) -> None:
+        """Turn off the user name and password that App Service makes for each app's deployments.
+
+        https://learn.microsoft.com/azure/app-service/configure-basic-auth-disable
+        """
+        for way, policy in (("ftp", web.WebAppFtpAllowed), ("scm", web.WebAppScmAllowed)):
+            policy(
+                f"{self._name}-{way}-passwords",
+                resource_group_name=self._props.stack.resource_group_name,
+                name=app.name,
+                allow=False,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
 
     def _function_settings(self) -> dict[str, pulumi.Input[str]]:
         return {

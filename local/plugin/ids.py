@@ -75,6 +75,8 @@ _PATHS = {
     "web:WebApp": _SITE,
     "web:WebAppApplicationSettings": f"{_SITE}/config/appsettings",
     "web:WebAppAuthSettingsV2": f"{_SITE}/config/authsettingsV2",
+    "web:WebAppFtpAllowed": f"{_SITE}/basicPublishingCredentialsPolicies/ftp",
+    "web:WebAppScmAllowed": f"{_SITE}/basicPublishingCredentialsPolicies/scm",
 }
 
 _SCOPES = frozenset({"resourceId", "resourceUri", "scope"})

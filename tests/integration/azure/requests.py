@@ -134,6 +134,12 @@ APIS: Mapping[str, Api] = {
     "web:WebAppAuthSettingsV2": _of(
         "web", "SiteAuthSettingsV2", "_operations.web_apps_update_auth_settings_v2"
     ),
+    "web:WebAppFtpAllowed": _of(
+        "web", "CsmPublishingCredentialsPoliciesEntity", "_operations.web_apps_update_ftp_allowed"
+    ),
+    "web:WebAppScmAllowed": _of(
+        "web", "CsmPublishingCredentialsPoliciesEntity", "_operations.web_apps_update_scm_allowed"
+    ),
 }
 """By module and type. The version of a package is the one whose API version is azure-native's, or
 the nearest that there is."""

@@ -29,6 +29,8 @@ WITHOUT_TAGS = {
     "Subnet",
     "Table",
     "WebAppAuthSettingsV2",
+    "WebAppFtpAllowed",
+    "WebAppScmAllowed",
 }
 
 

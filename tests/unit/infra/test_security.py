@@ -35,6 +35,8 @@ WITHOUT_TAGS = (
     "Subnet",
     "Table",
     "WebAppAuthSettingsV2",
+    "WebAppFtpAllowed",
+    "WebAppScmAllowed",
 )
 
 OUTSIDE_GROUPS = ("ManagementLockByScope", "ResourceGroup", "RoleAssignment", "RoleDefinition")
@@ -394,6 +396,12 @@ def test_the_functions_require_a_sign_in_and_offer_no_other(config: stacks.Confi
         "unauthenticatedClientAction": "Return401",
     }
     assert set(authentication.get("identityProviders", {})) <= {"azureActiveDirectory"}
+
+
+@pytest.mark.parametrize("way", ["Ftp", "Scm"])
+def test_nobody_deploys_with_a_password(engine: Engine, way: str) -> None:
+    policy = engine.one(f"web:WebApp{way}Allowed").inputs
+    assert (policy["name"], policy["allow"]) == ("scheduler1a2b3c4d", False)
 
 
 def test_those_who_sign_in_need_a_token_of_the_registration() -> None:
