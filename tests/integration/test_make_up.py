@@ -15,8 +15,11 @@ from typing import TypeVar
 import pytest
 from vega_datasets import local_data
 
-from extractor.runtime.records import Run, RunStatus
+from extractor.runtime.records import BACKFILL, Run, RunStatus
+from extractor.runtime.window import Window
 from scheduler import operations
+from scheduler.job import Job
+from scheduler.views import BackfillView
 from tests.integration.conftest import Deployed
 
 T = TypeVar("T")
@@ -61,6 +64,11 @@ def container_starts(deployed: Deployed) -> dict[str, str | None]:
         name: deployed.groups.get(deployed.groups.find(name).id).containers[0].started_at
         for name in (JOB, "scheduler")
     }
+
+
+def windows(deployed: Deployed) -> set[str]:
+    """The folders that readers see."""
+    return {path.name for path in deployed.data.lake.get_paths(JOB, recursive=False)}
 
 
 def request_run(deployed: Deployed) -> Run:
@@ -158,6 +166,38 @@ def test_a_container_killed_in_the_middle_leaves_nothing_and_is_tried_again(
     assert retried.rows == deployed.data.rows(retried.lake_path) == recorded_days(retried)
 
 
+def test_a_backfill_loads_again_what_there_is_and_leaves_the_watermark(deployed: Deployed) -> None:
+    (before,) = deployed.data.jobs()
+    folders = windows(deployed)
+    loaded = [run for run in deployed.data.runs() if run.status is RunStatus.SUCCEEDED]
+    store, month = deployed.data.store(), before.options.max_window
+    whole = Window(before.options.start, before.watermark)
+    now = datetime.now(UTC)
+    operations.start_backfill(store, JOB, whole, month, by="test", now=now)
+
+    def done() -> Job | None:
+        (job,) = deployed.data.jobs()
+        view = BackfillView.of(job)
+        assert view is not None
+        return job if view.status in ("done", "stopped") and not job.active_run else None
+
+    after = wait_for(done)
+    view = BackfillView.of(after)
+    assert view is not None
+    assert (view.status, view.reason, view.share) == ("done", None, 1)
+    assert after.watermark == before.watermark
+    chunks = [run for run in deployed.data.runs() if run.trigger == BACKFILL]
+    assert {run.lake_path for run in chunks} == {run.lake_path for run in loaded}
+    assert len(chunks) > 1
+    for run in chunks:
+        assert run.lake_path is not None
+        assert run.rows == deployed.data.rows(run.lake_path) == recorded_days(run)
+        assert deployed.data.landed(run.lake_path).manifest["run_id"] == run.run_id
+    assert windows(deployed) == folders
+    (entry, *_) = store.audit(JOB)
+    assert (entry.by, entry.operation) == ("test", "backfill")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "sentence"),
     [
@@ -191,6 +231,8 @@ def test_status_logs_and_preview(deployed: Deployed) -> None:
     assert "succeeded" in status.output
     logs = deployed.clone.run("logs", JOB)
     assert "committed" in logs.output
+    assert "Backfills" in status.output
+    assert "History" in status.output
     preview = deployed.clone.run("preview")
     assert "Nothing would change." in preview.output
 
