@@ -70,6 +70,7 @@ def deploy() -> None:
 
     lake_role = define(LAKE_WRITER, group.id, lake)
     runtime = stage_runtime()
+    extractors = []
     for name, extractor in config.extractors.items():
         props = ExtractorProps(
             stack=stack,
@@ -85,7 +86,7 @@ def deploy() -> None:
             vault=vault,
             network=network,
         )
-        Extractor(name, props)
+        extractors.append(Extractor(name, props))
 
     region = pulumi.Config("azure-native").get("location") or ""
     prices = PriceTable.load()
@@ -104,6 +105,7 @@ def deploy() -> None:
             network=network,
             jobs=declarations,
             price=prices.of_containers(region),
+            extractors=extractors,
         ),
     )
 

@@ -28,6 +28,7 @@ class ContainerGroupProps:
         environment: variables, none of them secret.
         restart_policy: what Azure does when the container ends.
         network: the network in which it runs; ``None`` for Azure's own.
+        after: what has to be there before it starts, beside its identity's roles.
     """
 
     stack: StackProps
@@ -39,6 +40,7 @@ class ContainerGroupProps:
     environment: Mapping[str, pulumi.Input[str]]
     restart_policy: containerinstance.ContainerGroupRestartPolicy
     network: Network | None
+    after: Sequence[pulumi.Resource] = ()
 
 
 def container_group(
@@ -86,7 +88,7 @@ def container_group(
             parent=parent,
             delete_before_replace=True,
             replace_on_changes=["*"],
-            depends_on=list(props.identity.assignments),
+            depends_on=[*props.identity.assignments, *props.after],
         ),
     )
 

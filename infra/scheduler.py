@@ -46,6 +46,7 @@ class SchedulerProps:
         network: the stack's network, if it has one.
         jobs: the declared jobs.
         price: what containers cost, where that is known.
+        extractors: whose groups are there before the scheduler starts them for the first time.
     """
 
     stack: StackProps
@@ -59,6 +60,7 @@ class SchedulerProps:
     network: Network | None
     jobs: Sequence[JobDeclaration]
     price: Price | None
+    extractors: Sequence[pulumi.Resource]
 
 
 class Scheduler(pulumi.ComponentResource):
@@ -164,6 +166,7 @@ class Scheduler(pulumi.ComponentResource):
                 environment={**self._environment(), **tick},
                 restart_policy=containerinstance.ContainerGroupRestartPolicy.ALWAYS,
                 network=props.network,
+                after=props.extractors,
             ),
             self,
         )
@@ -210,7 +213,10 @@ class Scheduler(pulumi.ComponentResource):
                 ],
             ),
             tags=props.stack.tags,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self._identity.assignments)),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[*self._identity.assignments, *props.extractors],
+            ),
         )
         self._require_sign_in(app)
         self._forbid_publishing_passwords(app)

@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 
 AZURE_RESOURCE_MANAGER = "https://management.azure.com"
 
+_FORBIDDEN = 403
+_NOT_FOUND = 404
 _CONFLICT = 409
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
@@ -115,9 +117,11 @@ def _translated(error: AzureError) -> Exception:
     quota = error.error is not None and "quota" in str(error.error.code).lower()
     if error.status_code == _TOO_MANY_REQUESTS or quota:
         return BusyError(text, Failure.THROTTLED, _retry_after(error))
-    if error.status_code == _CONFLICT:
+    # A group that a deployment replaces is gone for a while.
+    if error.status_code in (_CONFLICT, _NOT_FOUND):
         return BusyError(text, Failure.TRANSITIONING)
-    if error.status_code >= _SERVER_ERROR:
+    # A role takes minutes after its assignment to be known everywhere.
+    if error.status_code == _FORBIDDEN or error.status_code >= _SERVER_ERROR:
         return BusyError(text, Failure.UNAVAILABLE, _retry_after(error))
     return ContainersError(text)
 

@@ -3,10 +3,12 @@
 =============  ======================================  ======  ===================================
 kind           what has happened                       counts  wait, doubled each time
 =============  ======================================  ======  ===================================
-transitioning  409: Azure is still changing the group  no      15 seconds, at most 5 minutes
+transitioning  409 or 404: Azure or a deployment is    no      15 seconds, at most 5 minutes
+               still changing the group
 throttled      429, or a quota is exhausted            no      what Azure says, or 1 minute, at
                                                                most 15 minutes
-unavailable    5xx, or no answer                       no      30 seconds, at most 10 minutes
+unavailable    5xx, no answer, or 403: a role that is  no      30 seconds, at most 10 minutes
+               new takes minutes to be known
 refused        Azure refuses the start for good        yes     ``retryDelay``, at most 6 hours
 image_pull     the image can't be pulled               yes     ``retryDelay``, at least 5 minutes,
                                                                at most 6 hours

@@ -69,11 +69,11 @@ class Failure(StrEnum):
     """Why a run could not be started or did not succeed."""
 
     TRANSITIONING = "transitioning"
-    """Azure was still changing the container group."""
+    """Azure or a deployment was still changing the container group."""
     THROTTLED = "throttled"
     """Azure takes no more requests for now, or a quota is exhausted."""
     UNAVAILABLE = "unavailable"
-    """Azure did not answer, or with an error of its own."""
+    """Azure did not answer, with an error of its own, or did not know the scheduler's role yet."""
     REFUSED = "refused"
     """Azure refused the start."""
     IMAGE_PULL = "image_pull"

@@ -171,6 +171,18 @@ def test_a_group_waits_for_its_roles(config: Config) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [("function", "web:WebApp"), ("container", "containerinstance:ContainerGroup")],
+)
+def test_the_scheduler_waits_for_the_groups_that_it_starts(
+    config: Config, host: str, kind: str
+) -> None:
+    config["pipelines:scheduler"] = {"host": host}
+    scheduler = run_program(config).one(kind, "scheduler")
+    assert "weather" in {urn.rpartition("::")[2] for urn in scheduler.depends_on}
+
+
 def test_a_changed_group_is_replaced_and_the_old_one_goes_first(config: Config) -> None:
     group = run_program(config).one("containerinstance:ContainerGroup", "weather")
     assert group.replace_on_changes == ["*"]

@@ -35,6 +35,8 @@ def refusal(status: int, code: str = "Code", **headers: str) -> HttpResponseErro
     ("error", "failure", "retry_after"),
     [
         (refusal(409, "ContainerGroupTransitioning"), Failure.TRANSITIONING, None),
+        (refusal(404, "ResourceNotFound"), Failure.TRANSITIONING, None),
+        (refusal(403, "AuthorizationFailed"), Failure.UNAVAILABLE, None),
         (refusal(429), Failure.THROTTLED, None),
         (refusal(429, **{"Retry-After": "17"}), Failure.THROTTLED, 17),
         (refusal(409, "ContainerGroupQuotaReached"), Failure.THROTTLED, None),
@@ -55,7 +57,7 @@ def test_what_may_go_well_later(
 
 def test_what_is_refused() -> None:
     with pytest.raises(ContainersError, match="What Azure says"):
-        groups(**{"begin_start.side_effect": refusal(403)}).start("weather")
+        groups(**{"begin_start.side_effect": refusal(400)}).start("weather")
 
 
 def group(state: dict[str, Any], *events: tuple[str, str]) -> Any:
