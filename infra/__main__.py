@@ -114,6 +114,8 @@ def deploy() -> None:
     pulumi.export("lakeAccount", lake.account_name)
     pulumi.export("lakeFileSystem", lake.file_system)
     pulumi.export("tablesAccount", tables.account_name)
+    if network:
+        pulumi.export("outboundAddress", network.outbound_address)
     # Of this output, a preview shows how each job's declaration differs from the deployed one.
     pulumi.export("jobs", {name: each.written() for name, each in config.extractors.items()})
     if pulumi.runtime.is_dry_run() and declarations:

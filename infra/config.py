@@ -126,6 +126,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _private_address(text: str) -> str:
+    if not ipaddress.IPv4Network(_address(text)).is_private:
+        raise ValueError("a private IPv4 address or range such as 10.1.0.0/16")
+    return text
+
+
 def _in_schema(pattern: str, rule: str, but_not: Iterable[str] = ()) -> Any:
     """A rule for names as editors check it; see :mod:`infra.schema`."""
     extra: JsonDict = {"pattern": pattern, "patternErrorMessage": f"allowed is {rule}"}
@@ -171,6 +177,14 @@ Address = Annotated[
     AfterValidator(_address),
     _in_schema(
         r"^\d{1,3}(\.\d{1,3}){3}(/\d{1,2})?$", "an IPv4 address or range such as 203.0.113.7"
+    ),
+]
+
+PrivateAddress = Annotated[
+    str,
+    AfterValidator(_private_address),
+    _in_schema(
+        r"^\d{1,3}(\.\d{1,3}){3}(/\d{1,2})?$", "a private IPv4 address or range such as 10.1.0.0/16"
     ),
 ]
 
@@ -326,11 +340,15 @@ class NetworkConfig(Declaration):
         address_space: the network's addresses; must not overlap those it is to be peered with.
         deployer_addresses: public addresses from which images are pushed in spite of ``isolated``;
             without any, deploy from within the network.
+        client_addresses: private addresses, of the network or of those it is peered with, from
+            which people and deployments reach storage, registry and key vault; the stack's own
+            containers and scheduler always do.
     """
 
     isolated: bool = False
     address_space: AddressSpace = "10.90.0.0/22"
     deployer_addresses: Sequence[Address] = ()
+    client_addresses: Sequence[PrivateAddress] = ()
 
 
 class PoliciesConfig(Declaration):

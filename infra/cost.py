@@ -187,6 +187,8 @@ def _fixed(config: StackConfig, prices: _Prices) -> Iterator[Line]:
             "private endpoints", f"{endpoints} of them", "private-endpoint", endpoints * HOURS
         )
         yield prices.line("private DNS zones", f"{zones} of them", "private-zone", zones)
+        yield prices.line("NAT gateway", "without its data", "nat-gateway", HOURS)
+        yield prices.line("outbound address", "1 of them", "public-address", HOURS)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ tests; Pulumi's own policy packs would need a plugin and a service beside the pr
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,8 @@ _REGISTRY_DIGEST = _LEARN + "container-registry/container-registry-image-tag-ver
 _MONITOR_KEYS = _LEARN + "azure-monitor/app/azure-ad-authentication"
 _VAULT_NETWORK = _LEARN + "key-vault/general/network-security"
 _GROUP_NETWORK = _LEARN + "container-instances/container-instances-virtual-network-concepts"
+_SUBNET_OUTBOUND = _LEARN + "virtual-network/ip-services/default-outbound-access"
+_SUBNET_RULES = _LEARN + "virtual-network/network-security-groups-overview"
 _APP_TLS = _LEARN + "app-service/configure-ssl-bindings#enforce-tls-versions"
 _TAGS = _LEARN + "cloud-adoption-framework/ready/azure-best-practices/resource-tagging"
 _SECRETS = _LEARN + "security/fundamentals/secrets-best-practices"
@@ -110,6 +113,23 @@ def _closed_registry(inputs: Any) -> bool:
         return True
     addresses = [each.get("iPAddressOrRange") for each in rules.get("ipRules") or []]
     return rules.get("defaultAction") == "Deny" and "0.0.0.0/0" not in addresses
+
+
+def _closed_rule(rule: Any) -> bool:
+    """Lets nothing in but from private addresses and from the network itself."""
+    if rule.get("access") != "Allow" or rule.get("direction") != "Inbound":
+        return True
+    sources = [rule.get("sourceAddressPrefix"), *_values(rule, ["sourceAddressPrefixes", "*"])]
+    return all(map(_is_within, sources))
+
+
+def _is_within(source: Any) -> bool:
+    if source in (None, "VirtualNetwork") or _is_unknown(source):
+        return True
+    try:
+        return ipaddress.IPv4Network(source).is_private
+    except ValueError:
+        return False
 
 
 POLICIES: tuple[Policy, ...] = (
@@ -277,6 +297,33 @@ POLICIES: tuple[Policy, ...] = (
         _one_of("Private", None),
         "no public address in a stack without public network",
         _GROUP_NETWORK,
+        private=True,
+    ),
+    Policy(
+        "no-public-network",
+        "network:NetworkSecurityGroup",
+        "securityRules.*",
+        _closed_rule,
+        "private addresses as sources in a stack without public network",
+        _SUBNET_RULES,
+        private=True,
+    ),
+    Policy(
+        "no-public-network",
+        "network:Subnet",
+        "networkSecurityGroup.id",
+        bool,
+        "a security group in a stack without public network",
+        _SUBNET_RULES,
+        private=True,
+    ),
+    Policy(
+        "no-public-network",
+        "network:Subnet",
+        "defaultOutboundAccess",
+        _one_of(False),
+        "false in a stack without public network: Azure would pick the address",
+        _SUBNET_OUTBOUND,
         private=True,
     ),
 )

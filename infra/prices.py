@@ -87,6 +87,12 @@ METERS: Mapping[str, Meter] = {
         "1 Hour",
         everywhere=True,
     ),
+    "nat-gateway": Meter(
+        "NAT Gateway", "NAT Gateway", "Standard Gateway", "1 Hour", everywhere=True
+    ),
+    "public-address": Meter(
+        "Virtual Network", "IP Addresses", "Standard IPv4 Static Public IP", "1 Hour"
+    ),
     "private-zone": Meter("Azure DNS", None, "Private Zone", "1/Month", everywhere=True),
 }
 """By the names that the table uses."""

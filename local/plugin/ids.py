@@ -51,11 +51,13 @@ _PATHS = {
     "{name}",
     "monitor:MetricAlert": f"{_INSIGHTS}/metricAlerts/{{ruleName}}",
     "monitor:ScheduledQueryRule": f"{_INSIGHTS}/scheduledQueryRules/{{ruleName}}",
+    "network:NatGateway": f"{_NETWORK}/natGateways/{{natGatewayName}}",
     "network:NetworkSecurityGroup": f"{_NETWORK}/networkSecurityGroups/"
     "{networkSecurityGroupName}",
     "network:PrivateDnsZoneGroup": f"{_NETWORK}/privateEndpoints/{{privateEndpointName}}/"
     "privateDnsZoneGroups/{privateDnsZoneGroupName}",
     "network:PrivateEndpoint": f"{_NETWORK}/privateEndpoints/{{privateEndpointName}}",
+    "network:PublicIPAddress": f"{_NETWORK}/publicIPAddresses/{{publicIpAddressName}}",
     "network:Subnet": f"{_NETWORK}/virtualNetworks/{{virtualNetworkName}}/subnets/{{subnetName}}",
     "network:VirtualNetwork": f"{_NETWORK}/virtualNetworks/{{virtualNetworkName}}",
     "operationalinsights:Workspace": f"{_GROUP}/providers/Microsoft.OperationalInsights/workspaces/"

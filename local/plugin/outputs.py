@@ -7,6 +7,7 @@ import hashlib
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from pulumi import _types as sdk_types
 from pulumi.runtime.rpc import UNKNOWN, wrap_rpc_secret
@@ -21,6 +22,9 @@ from local.settings import HOST_ALIAS, Settings
 
 _KEY_BYTES = 64
 """Length of a workspace's shared key."""
+
+_ADDRESSES = 254
+"""How many public addresses there are: a range that documents may use and that leads nowhere."""
 
 
 def previewed_outputs(schema: ResourceSchema, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,6 +131,11 @@ def _identity(resource: Resource, _settings: Settings) -> dict[str, Any]:
     return {**_principal(resource.id), "tenantId": TENANT_ID}
 
 
+def _public_address(resource: Resource, _settings: Settings) -> dict[str, Any]:
+    number = 1 + UUID(guid(resource.id, "ipAddress")).int % _ADDRESSES
+    return {"ipAddress": f"203.0.113.{number}"}
+
+
 def _registry(_resource: Resource, settings: Settings) -> dict[str, Any]:
     return {"loginServer": settings.registry}
 
@@ -180,6 +189,7 @@ _OUTPUTS: Mapping[str, Callable[[Resource, Settings], dict[str, Any]]] = {
     "azure-native:containerregistry:Registry": _registry,
     "azure-native:keyvault:Vault": _vault,
     "azure-native:managedidentity:UserAssignedIdentity": _identity,
+    "azure-native:network:PublicIPAddress": _public_address,
     "azure-native:network:VirtualNetwork": _virtual_network,
     "azure-native:operationalinsights:Workspace": _workspace,
     "azure-native:storage:StorageAccount": _storage_account,

@@ -95,8 +95,10 @@ _NAMES = {
     "monitor:ActionGroup": _without(":<>+/&%\\?"),
     "monitor:MetricAlert": _without("*#&+:<>?@%{}\\/"),
     "monitor:ScheduledQueryRule": _without("*<>%{}&:\\?/#"),
+    "network:NatGateway": _network_name(1, 80),
     "network:NetworkSecurityGroup": _network_name(1, 80),
     "network:PrivateEndpoint": _network_name(2, 64),
+    "network:PublicIPAddress": _network_name(1, 80),
     "network:Subnet": _network_name(1, 80),
     "network:VirtualNetwork": _network_name(2, 64),
     "operationalinsights:Workspace": _NameRule(

@@ -7,7 +7,7 @@ import functools
 import json
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -18,7 +18,7 @@ from infra import images, sign_in
 from tests.integration.azure.configurations import CONFIGURATIONS
 from tests.integration.azure.documents import compare, resources_table
 from tests.integration.azure.offline import ReachedOutError, offline
-from tests.integration.azure.program import AzureProgram, Request
+from tests.integration.azure.program import PROJECT, AzureProgram, Request
 from tests.integration.azure.requests import APIS, check, url_parameters
 from tests.integration.azure.wrong import Wrong, variants
 
@@ -35,6 +35,7 @@ class Run:
         deployed: the same in its first deployment.
         repeated: the same in the second.
         said: all that the engine printed and reported, and its state.
+        outputs: of the stack.
         signed_in: the registries that Docker was signed in to.
         requests: what would have been sent to Azure.
     """
@@ -43,6 +44,7 @@ class Run:
     deployed: dict[str, int]
     repeated: dict[str, int]
     said: str
+    outputs: Mapping[str, object]
     signed_in: list[tuple[str, str]]
     requests: list[Request]
 
@@ -73,9 +75,12 @@ def _run(name: str, folders: pytest.TempPathFactory) -> Run:
         deployed = program.deploy()
         said.append(_said(program))
         repeated = program.deploy()
-        said += [_said(program), json.dumps(program.state())]
+        state = program.state()
+        said += [_said(program), json.dumps(state)]
     requests = list(program.requests())
-    return Run(previewed, deployed, repeated, "\n".join(said), signed_in, requests)
+    outputs = state[f"{PROJECT}-{stack}"]["outputs"]
+    assert isinstance(outputs, dict)
+    return Run(previewed, deployed, repeated, "\n".join(said), outputs, signed_in, requests)
 
 
 def _said(program: AzureProgram) -> str:
@@ -90,6 +95,13 @@ def test_a_preview_announces_what_the_deployment_then_makes(run: Run) -> None:
 def test_a_second_deployment_changes_nothing(run: Run) -> None:
     assert run.repeated == {"same": run.deployed["create"]}
     assert {each.method for each in run.requests} == {"create"}
+
+
+def test_a_stack_with_a_network_says_from_which_address_it_reaches_out(run: Run) -> None:
+    addresses = [each for each in run.requests if each.type.endswith(":PublicIPAddress")]
+    said = run.outputs.get("outboundAddress")
+    assert bool(addresses) == (said is not None)
+    assert said is None or str(said).startswith("203.0.113.")
 
 
 def test_no_output_is_taken_for_its_value(run: Run) -> None:

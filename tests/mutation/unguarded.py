@@ -40,7 +40,6 @@ DEFAULTS = frozenset(
         "PrivateEndpoint.subnet.privateEndpointNetworkPolicies",
         "PrivateEndpoint.subnet.privateLinkServiceNetworkPolicies",
         "Registry.zoneRedundancy",
-        "Subnet.privateEndpointNetworkPolicies",
         "Subnet.privateLinkServiceNetworkPolicies",
         "VirtualNetwork.enableDdosProtection",
         "VirtualNetwork.enableVmProtection",

@@ -92,11 +92,18 @@ APIS: Mapping[str, Api] = {
         "ScheduledQueryRuleResource",
         "_operations.scheduled_query_rules_create_or_update",
     ),
+    "network:NatGateway": _of("network", "NatGateway", "_operations.nat_gateways_create_or_update"),
+    "network:NetworkSecurityGroup": _of(
+        "network", "NetworkSecurityGroup", "_operations.network_security_groups_create_or_update"
+    ),
     "network:PrivateDnsZoneGroup": _of(
         "network", "PrivateDnsZoneGroup", "_operations.private_dns_zone_groups_create_or_update"
     ),
     "network:PrivateEndpoint": _of(
         "network", "PrivateEndpoint", "_operations.private_endpoints_create_or_update"
+    ),
+    "network:PublicIPAddress": _of(
+        "network", "PublicIPAddress", "_operations.public_ip_addresses_create_or_update"
     ),
     "network:Subnet": _of("network", "Subnet", "_operations.subnets_create_or_update"),
     "network:VirtualNetwork": _of(

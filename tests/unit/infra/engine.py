@@ -28,6 +28,9 @@ _TOP_LEVEL_NAMES = {
     "azure-native:containerregistry:Registry": "registryName",
     "azure-native:keyvault:Vault": "vaultName",
     "azure-native:managedidentity:UserAssignedIdentity": "resourceName",
+    "azure-native:network:NatGateway": "natGatewayName",
+    "azure-native:network:NetworkSecurityGroup": "networkSecurityGroupName",
+    "azure-native:network:PublicIPAddress": "publicIpAddressName",
     "azure-native:network:VirtualNetwork": "virtualNetworkName",
     "azure-native:operationalinsights:Workspace": "workspaceName",
     "azure-native:storage:StorageAccount": "accountName",
@@ -138,6 +141,7 @@ _LATE: Mapping[str, Any] = {
     "azure-native:applicationinsights:Component": lambda name: {
         "connectionString": f"InstrumentationKey=key-of-{name}"
     },
+    "azure-native:network:PublicIPAddress": lambda name: {"ipAddress": f"address-of-{name}"},
     "azure-native:keyvault:Vault": lambda name: {
         "properties": {"vaultUri": f"https://{name}.vault.azure.net/"}
     },

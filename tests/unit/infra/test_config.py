@@ -220,6 +220,13 @@ def test_a_wrong_value_is_one_sentence(
             ),
         ),
         (
+            {"network": {"clientAddresses": ["8.8.8.8"]}},
+            (
+                'network.clientAddresses.0 is "8.8.8.8"; allowed is a private IPv4 address or '
+                "range such as 10.1.0.0/16."
+            ),
+        ),
+        (
             {"scheduler": {"plan": "Y1"}},
             (
                 "scheduler.plan is \"Y1\"; allowed is 'B1', 'B2', 'B3', 'S1', 'P0v3', 'P1v3' or "

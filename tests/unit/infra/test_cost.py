@@ -28,6 +28,8 @@ TABLE = PriceTable(
         Price("registry-basic", "here", 0.5, "1/Day", DAY),
         Price("registry-premium", "here", 2, "1/Day", DAY),
         Price("private-endpoint", "Global", 0.01, "1 Hour", DAY),
+        Price("nat-gateway", "Global", 0.05, "1 Hour", DAY),
+        Price("public-address", "here", 0.005, "1 Hour", DAY),
         Price("private-zone", "Global", 0.5, "1/Month", DAY),
     ],
 )
@@ -117,6 +119,8 @@ def test_isolation_costs_endpoints_zones_and_a_larger_registry() -> None:
     assert found["registry"] == 60
     assert found["private endpoints"] == pytest.approx(cost.PRIVATE_ENDPOINTS * 7.2)
     assert found["private DNS zones"] == pytest.approx(cost.PRIVATE_ZONES * 0.5)
+    assert found["NAT gateway"] == pytest.approx(36)
+    assert found["outbound address"] == pytest.approx(3.6)
     secret = {"weather": extractor(secrets={"API_KEY": "key"})}
     with_vault = amounts(of(stack(secret, network={"isolated": True})))
     assert with_vault["private endpoints"] == pytest.approx((cost.PRIVATE_ENDPOINTS + 1) * 7.2)

@@ -63,6 +63,7 @@ def changed(inputs: Mapping[str, Any], path: str, value: object) -> dict[str, An
 
 ACCOUNT, REGISTRY = "storage:StorageAccount", "containerregistry:Registry"
 GROUP, APP = "containerinstance:ContainerGroup", "web:WebApp"
+RULES, SUBNET = "network:NetworkSecurityGroup", "network:Subnet"
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,23 @@ BREACHES = [
     ),
     Breach("no-public-network", GROUP, None, "subnetIds", REMOVED),
     Breach("no-public-network", GROUP, None, "ipAddress.type", "Public"),
+    Breach("no-public-network", RULES, "network-endpoints", "securityRules.1.access", "Allow"),
+    Breach(
+        "no-public-network",
+        RULES,
+        "network-endpoints",
+        "securityRules.0.sourceAddressPrefixes",
+        ["10.0.0.0/8", "8.8.8.8"],
+    ),
+    Breach(
+        "no-public-network",
+        RULES,
+        "network-endpoints",
+        "securityRules.0.sourceAddressPrefix",
+        "Internet",
+    ),
+    Breach("no-public-network", SUBNET, "network-app", "networkSecurityGroup", REMOVED),
+    Breach("no-public-network", SUBNET, "network-app", "defaultOutboundAccess", REMOVED),
     Breach("tags", ACCOUNT, "lake", "tags", REMOVED),
     Breach("tags", ACCOUNT, "lake", "tags.project", ""),
     Breach("tags", GROUP, None, "tags.owner", REMOVED),

@@ -584,6 +584,32 @@ def test_containers_and_app_run_in_their_delegated_subnets(config: Config) -> No
     assert app["outboundVnetRouting"] == {"allTraffic": True, "imagePullTraffic": True}
 
 
+def test_what_is_in_a_subnet_is_deleted_before_it_and_it_before_what_it_names(
+    config: Config,
+) -> None:
+    # Azure deletes no subnet in which something is, and no gateway or group that a subnet names.
+    engine = run_program(isolated(config))
+
+    def waits_for(kind: str, name: str, other: str) -> bool:
+        return any(urn.endswith(other) for urn in engine.one(kind, name).depends_on)
+
+    assert waits_for("containerinstance:ContainerGroup", "weather", "Subnet::network-containers")
+    assert waits_for("web:WebApp", "scheduler", "Subnet::network-app")
+    assert waits_for("network:PrivateEndpoint", "lake-dfs", "Subnet::network-endpoints")
+    for each in engine.all("network:Subnet"):
+        assert waits_for("network:Subnet", each.name, f"NetworkSecurityGroup::{each.name}")
+    for name in ("network-containers", "network-app"):
+        assert waits_for("network:Subnet", name, "NatGateway::network-outbound")
+
+
+def test_clients_reach_the_private_endpoints(config: Config) -> None:
+    config = isolated(config)
+    config["pipelines:network"]["clientAddresses"] = ["10.1.0.0/16", "10.90.1.4"]
+    rules = run_program(config).one("network:NetworkSecurityGroup", "network-endpoints").inputs
+    allowed = rules["securityRules"][0]["sourceAddressPrefixes"]
+    assert allowed == ["10.90.0.0/26", "10.90.0.64/26", "10.1.0.0/16", "10.90.1.4"]
+
+
 def test_deployers_from_outside_reach_the_registry_and_nothing_else(config: Config) -> None:
     engine = run_program(isolated(config, "203.0.113.7"))
     registry = engine.one("containerregistry:Registry").inputs

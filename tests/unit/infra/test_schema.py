@@ -116,6 +116,7 @@ def test_a_wrong_value_of_an_extractor_is_refused_by_schema_and_program(
         {"network": {"addressSpace": "10.0.0.0/25"}},
         {"network": {"addressSpace": "10.0.0.0"}},
         {"network": {"deployerAddresses": ["home"]}},
+        {"network": {"clientAddresses": ["home"]}},
         {"scheduler": {"plan": "Y1"}},
         {"scheduler": {"authentication": {}}},
         {"scheduler": {"tickSeconds": 0}},

@@ -496,6 +496,68 @@ def test_the_subnets_are_in_the_stacks_own_network(engine: Engine) -> None:
     assert any(urn.endswith(f"::{second}") for urn in subnets[2].depends_on)
 
 
+def test_what_is_in_the_subnets_reaches_out_from_one_address_of_the_stack(engine: Engine) -> None:
+    address = engine.one("network:PublicIPAddress")
+    assert chosen(address) == {"sku": {"name": "Standard"}, "publicIPAllocationMethod": "Static"}
+    gateway = engine.one("network:NatGateway")
+    assert chosen(gateway) == {
+        "sku": {"name": "Standard"},
+        "publicIpAddresses": [{"id": id_of("network/PublicIPAddress", "network-outbound1a2b3c4d")}],
+    }
+    behind = {each.name: each.inputs.get("natGateway") for each in engine.all("network:Subnet")}
+    of_gateway = {"id": id_of("network/NatGateway", "network-outbound1a2b3c4d")}
+    assert behind == {
+        "network-containers": of_gateway,
+        "network-app": of_gateway,
+        "network-endpoints": None,
+    }
+    for each in engine.all("network:Subnet"):
+        assert each.inputs["defaultOutboundAccess"] is False
+
+
+def test_every_subnet_has_a_security_group_that_holds_for_private_endpoints(
+    engine: Engine,
+) -> None:
+    for each in engine.all("network:Subnet"):
+        group = id_of("network/NetworkSecurityGroup", f"{each.name}1a2b3c4d")
+        assert each.inputs["networkSecurityGroup"] == {"id": group}
+        assert each.inputs["privateEndpointNetworkPolicies"] == "NetworkSecurityGroupEnabled"
+
+
+def denied(source: str) -> dict[str, Any]:
+    return {
+        "name": "deny-inbound",
+        "priority": 4096,
+        "direction": "Inbound",
+        "access": "Deny",
+        "protocol": "*",
+        "sourceAddressPrefix": source,
+        "sourcePortRange": "*",
+        "destinationAddressPrefix": "*",
+        "destinationPortRange": "*",
+    }
+
+
+def test_these_are_all_that_a_subnet_lets_in(engine: Engine) -> None:
+    groups = {each.name: chosen(each) for each in engine.all("network:NetworkSecurityGroup")}
+    https = {
+        "name": "allow-https",
+        "priority": 100,
+        "direction": "Inbound",
+        "access": "Allow",
+        "protocol": "Tcp",
+        "sourceAddressPrefixes": ["10.90.0.0/26", "10.90.0.64/26"],
+        "sourcePortRange": "*",
+        "destinationAddressPrefix": "*",
+        "destinationPortRange": "443",
+    }
+    assert groups == {
+        "network-containers": {"securityRules": [denied("Internet")]},
+        "network-app": {"securityRules": [denied("*")]},
+        "network-endpoints": {"securityRules": [https, denied("*")]},
+    }
+
+
 # The stacks of this repository
 
 

@@ -87,6 +87,16 @@ CASES: list[tuple[str, Mapping[str, str], str]] = [
         f"{NETWORK}/privateEndpoints/lake/privateDnsZoneGroups/default",
     ),
     (
+        "network:NatGateway",
+        {"natGatewayName": "out"},
+        f"{NETWORK}/natGateways/out",
+    ),
+    (
+        "network:PublicIPAddress",
+        {"publicIpAddressName": "out"},
+        f"{NETWORK}/publicIPAddresses/out",
+    ),
+    (
         "network:NetworkSecurityGroup",
         {"networkSecurityGroupName": "aci"},
         f"{NETWORK}/networkSecurityGroups/aci",

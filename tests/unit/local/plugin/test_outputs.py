@@ -111,6 +111,12 @@ class TestOutputs:
         }
         assert "properties" not in outputs("keyvault:Vault", path, {"properties": UNKNOWN})
 
+    def test_a_public_address_is_one_that_leads_nowhere(self) -> None:
+        path = "Microsoft.Network/publicIPAddresses/"
+        first, other = (outputs("network:PublicIPAddress", path + name) for name in ("a", "b"))
+        assert first["ipAddress"].startswith("203.0.113.")
+        assert first["ipAddress"] != other["ipAddress"]
+
     def test_the_subnets_of_a_network_have_ids(self) -> None:
         path = "Microsoft.Network/virtualNetworks/net"
         found = outputs("network:VirtualNetwork", path, {"subnets": [{"name": "aci"}]})
