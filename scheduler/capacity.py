@@ -68,8 +68,8 @@ class Capacity:
         self._in_an_hour = len(recent)
         self._in_five_minutes = sum(age < _FIVE_MINUTES for age in recent)
 
-    def refusal(self, *, backfill: bool = False) -> str | None:
-        """Why no container may be started; ``None`` where one may.
+    def take(self, *, backfill: bool = False) -> str | None:
+        """Count a start, where there may be one; else the answer says why not.
 
         The sentence is the same from tick to tick, so that it is written once.
 
@@ -83,13 +83,10 @@ class Capacity:
             return f"{WAITS}: {limits.starts_per_five_minutes} starts in 5 minutes are the most."
         if self._in_an_hour >= limits.starts_per_hour:
             return f"{WAITS}: {limits.starts_per_hour} starts in an hour are the most."
-        return None
-
-    def take(self) -> None:
-        """Count a start."""
         self._running += 1
         self._in_five_minutes += 1
         self._in_an_hour += 1
+        return None
 
 
 def recorded(starts: str | None, now: datetime) -> str:

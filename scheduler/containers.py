@@ -13,6 +13,7 @@ from azure.mgmt.containerinstance import ContainerInstanceManagementClient
 
 from extractor.runtime.records import Failure
 from scheduler.ports import BusyError, ContainerGroups, ContainersError, GroupState
+from scheduler.shared import PerThread
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class AzureContainerGroups(ContainerGroups):
             subscription_id,
             base_url=endpoint,
             credential_scopes=[f"{AZURE_RESOURCE_MANAGER}/.default"],
+            transport=PerThread(),
         )
         return cls(client, resource_group)
 

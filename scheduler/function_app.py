@@ -13,6 +13,7 @@ import azure.functions as func
 from extractor.runtime import telemetry
 from scheduler import api
 from scheduler.declaration import declarations_from_environment
+from scheduler.pool import ON_THREAD
 from scheduler.principal import caller
 from scheduler.settings import Settings
 from scheduler.tick import Scheduler
@@ -41,8 +42,14 @@ def _scheduler() -> Scheduler:
 
 # In UTC, with all time zones left to the scheduler: the host's own are not available on Linux.
 @app.timer_trigger(schedule="0 * * * * *", arg_name="timer", run_on_startup=False)
-def tick(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the name binds the trigger
+def tick(timer: func.TimerRequest, context: func.Context) -> None:  # noqa: ARG001 - binds the trigger
     """One tick; a late or doubled one does no harm."""
+
+    def on_thread() -> None:
+        # The host drops the log lines of a thread that does not say which invocation it is of.
+        context.thread_local_storage.invocation_id = context.invocation_id  # type: ignore[attr-defined]
+
+    ON_THREAD.set(on_thread)
     _scheduler().tick(declarations_from_environment(os.environ), datetime.now(UTC))
 
 

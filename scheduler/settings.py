@@ -14,6 +14,7 @@ from scheduler.capacity import DEFAULT_LIMITS, Limits
 from scheduler.containers import AZURE_RESOURCE_MANAGER, AzureContainerGroups
 from scheduler.history import Price
 from scheduler.retention import Retention
+from scheduler.shared import OneAtATime
 from scheduler.tables import TableStore
 from scheduler.tick import Scheduler
 
@@ -35,6 +36,7 @@ class Settings(BaseModel):
         max_running: containers that run at once, see :class:`~scheduler.capacity.Limits`.
         starts_per_five_minutes: starts of containers in any five minutes.
         starts_per_hour: starts of containers in any hour.
+        workers: jobs that a tick attends to at once, each by a thread with connections of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -50,6 +52,7 @@ class Settings(BaseModel):
     max_running: Positive = DEFAULT_LIMITS.max_running
     starts_per_five_minutes: Positive = DEFAULT_LIMITS.starts_per_five_minutes
     starts_per_hour: Positive = DEFAULT_LIMITS.starts_per_hour
+    workers: Positive = 16
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -68,7 +71,7 @@ class Settings(BaseModel):
 
     def scheduler(self) -> Scheduler:
         """A scheduler on Azure's services."""
-        credential = self.credential()
+        credential = OneAtATime(self.credential())
         store = TableStore.connect(self.tables_endpoint, credential)
         return Scheduler(
             store=store,
@@ -80,4 +83,5 @@ class Settings(BaseModel):
             ),
             retention=Retention(store, timedelta(days=self.retention_days)),
             limits=Limits(self.max_running, self.starts_per_five_minutes, self.starts_per_hour),
+            workers=self.workers,
         )

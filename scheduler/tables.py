@@ -30,6 +30,7 @@ from extractor.runtime.records import JOB_PARTITION, JOBS_TABLE, RUNS_TABLE, Run
 from scheduler.audit import AUDIT_TABLE, AuditEntry
 from scheduler.job import Job
 from scheduler.ports import ConflictError, Store
+from scheduler.shared import PerThread
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class TableStore(Store):
     @classmethod
     def connect(cls, endpoint: str, credential: TokenCredential) -> TableStore:
         """The store of the account whose tables are at ``endpoint``."""
-        return cls(TableServiceClient(endpoint, credential=credential))
+        return cls(TableServiceClient(endpoint, credential=credential, transport=PerThread()))
 
     def jobs(self) -> Sequence[Job]:
         entities = self._jobs.query_entities(

@@ -1,17 +1,19 @@
 """One tick: reconcile the declarations, look after the runs that go on, start what is due.
 
 Each write is conditional on the row that the decision was made on, so two schedulers do no harm,
-and each step can be done again after a crash between any two writes.
+and each step can be done again after a crash between any two writes. Jobs do not depend on each
+other but for their turn, so what is done to them is done at once.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
 
 from extractor.runtime.log import facts
 from extractor.runtime.records import BACKFILL, Run, RunStatus
@@ -20,6 +22,7 @@ from scheduler.capacity import DEFAULT_LIMITS, Capacity, Limits
 from scheduler.decisions import Verdict
 from scheduler.declaration import JobDeclaration
 from scheduler.job import Job, run_from_json
+from scheduler.pool import Pool
 from scheduler.ports import (
     BusyError,
     ConflictError,
@@ -30,6 +33,9 @@ from scheduler.ports import (
 )
 from scheduler.retention import Retention
 from scheduler.upstream import Upstreams
+
+Subject = TypeVar("Subject")
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
@@ -46,18 +52,29 @@ class _Case:
         job: its row as it is to be.
         run: the run that holds it.
         unwritten: that run has no row yet.
+        refusal: why the run may not start in this tick, where others come first.
     """
 
     stored: Job
     job: Job
     run: Run | None = None
     unwritten: bool = False
+    refusal: str | None = None
 
     @property
     def held(self) -> Run:
         """The run, where there is one for certain."""
         assert self.run is not None  # noqa: S101
         return self.run
+
+    @property
+    def has_container(self) -> bool:
+        """Whether a container runs for it, or may do so."""
+        return self.run is not None and self.run.status is not RunStatus.QUEUED
+
+    def may_start(self, now: datetime) -> bool:
+        """Whether nothing is left but to start its run."""
+        return self.run is not None and decisions.may_start(self.job, self.run, now)
 
 
 @dataclass(frozen=True)
@@ -69,12 +86,18 @@ class Scheduler:
         groups: the containers.
         retention: what deletes old rows; ``None``: they stay.
         limits: how many containers may run, and be started.
+        workers: how many jobs are attended to at once.
     """
 
     store: Store
     groups: ContainerGroups
     retention: Retention | None = None
     limits: Limits = DEFAULT_LIMITS
+    workers: int = 1
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return Pool(self.workers)
 
     @telemetry.ticking()
     def tick(self, declarations: Iterable[JobDeclaration], now: datetime) -> None:
@@ -107,26 +130,36 @@ class Scheduler:
             The jobs of which that is left, and how many others have a container that runs.
         """
         upstreams = Upstreams.of(jobs, declared)
-        waiting = []
+
+        def look_after(name: str) -> _Case:
+            case = self._case(jobs.get(name), declared.get(name), now)
+            self._advance(case, upstreams, now)
+            if not case.may_start(now):
+                self._settle(case)
+            return case
+
+        names = sorted(declared.keys() | jobs.keys())
+        attended = self._pool.map(lambda name: self._guarded(name, look_after, name), names)
+        cases = [case for case in attended if case]
         # One that can't be looked after counts as it was.
         running = {name for name, job in jobs.items() if job.active_run}
-        for name in sorted(declared.keys() | jobs.keys()):
-            with self._guarded(name):
-                case = self._case(jobs.get(name), declared.get(name), now)
-                self._advance(case, upstreams, now)
-                if case.run is None or case.run.status is RunStatus.QUEUED:
-                    running.discard(name)
-                if case.run and decisions.may_start(case.job, case.run, now):
-                    waiting.append(case)
-                else:
-                    self._settle(case)
-        return waiting, len(running)
+        without = {case.job.name for case in cases if not case.has_container}
+        return [case for case in cases if case.may_start(now)], len(running - without)
 
     def _start_in_turn(self, waiting: Iterable[_Case], left: Capacity, now: datetime) -> None:
-        for case in sorted(waiting, key=lambda each: decisions.turn(each.job, each.held)):
-            with self._guarded(case.job.name):
-                self._launch(case, left, now)
-                self._settle(case)
+        """Share out what is left of the limits by turn, then start all that have got a share."""
+
+        def launch(case: _Case) -> None:
+            if not case.refusal:
+                self._launch(case, now)
+            else:
+                case.job = replace(case.job, reason=case.refusal)
+            self._settle(case)
+
+        in_turn = sorted(waiting, key=lambda each: decisions.turn(each.job, each.held))
+        for case in in_turn:
+            case.refusal = left.take(backfill=case.held.trigger == BACKFILL)
+        self._pool.map(lambda case: self._guarded(case.job.name, launch, case), in_turn)
 
     def _purge(self, jobs: Iterable[str], now: datetime) -> None:
         if self.retention is None:
@@ -136,16 +169,19 @@ class Scheduler:
         except Exception:  # noqa: BLE001 - what is left can go at the next tick
             _log.exception("old rows not deleted")
 
-    @contextmanager
-    def _guarded(self, name: str) -> Iterator[None]:
+    def _guarded(
+        self, name: str, action: Callable[[Subject], Result], subject: Subject
+    ) -> Result | None:
+        """Do something for a job; without a result where that fails."""
         try:
-            yield
+            return action(subject)
         except ConflictError:
             # Another scheduler or an extractor wrote the row; the next tick sees what is left.
             _log.info("row changed meanwhile %s", facts(job=name))
         except Exception as error:  # noqa: BLE001 - one job must not stop the others
             _log.exception("job failed to advance %s", facts(job=name))
             self._note(name, f"{_FAULT}{type(error).__name__}: {error}")
+        return None
 
     def _note(self, name: str, reason: str) -> None:
         """Say on a job's row, where operators look, why it could not be advanced."""
@@ -268,12 +304,7 @@ class Scheduler:
             self._save(case)
             _log.warning("run slow %s", facts(job=case.job.name, run=case.held.run_id))
 
-    def _launch(self, case: _Case, left: Capacity, now: datetime) -> None:
-        refusal = left.refusal(backfill=case.held.trigger == BACKFILL)
-        if refusal:
-            case.job = replace(case.job, reason=refusal)
-            return
-        left.take()
+    def _launch(self, case: _Case, now: datetime) -> None:
         case.job = decisions.started(case.job, now)
         starting = replace(
             case.held, status=RunStatus.STARTING, starting_at=now, reason=None, failure=None

@@ -147,9 +147,9 @@ def test_a_chunk_that_waits_gives_way_to_a_request_too() -> None:
 )
 def test_backfills_take_half_of_what_azure_allows(limits: Limits, started: bool) -> None:
     starts = [START - timedelta(minutes=1)]
-    chunk = Capacity(limits, 1, starts, START).refusal(backfill=True)
+    chunk = Capacity(limits, 1, starts, START).take(backfill=True)
     assert (chunk is None) == started
-    assert Capacity(limits, 1, starts, START).refusal() is None
+    assert Capacity(limits, 1, starts, START).take() is None
 
 
 def test_what_backfills_leave_is_there_for_what_is_due() -> None:

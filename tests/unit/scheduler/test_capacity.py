@@ -155,5 +155,4 @@ def test_a_job_keeps_its_starts_of_an_hour() -> None:
 def test_a_start_is_one_less_of_each() -> None:
     left = Capacity(Limits(2, 9, 9), 0, [], START)
     for expected in (None, None, "It waits until fewer than 2 containers run."):
-        assert left.refusal() == expected
-        left.take()
+        assert left.take() == expected

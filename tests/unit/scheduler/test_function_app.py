@@ -6,7 +6,10 @@ import base64
 import functools
 import inspect
 import json
+import logging
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -17,7 +20,17 @@ from extractor.runtime.records import RunStatus
 from scheduler import api, function_app
 from scheduler.job import Job
 from scheduler.settings import Settings
-from tests.unit.scheduler.world import NAME, START, Fate, World, declare, hour
+from scheduler.tick import Scheduler
+from tests.unit.scheduler.world import (
+    NAME,
+    START,
+    Container,
+    Fate,
+    FaultyStore,
+    World,
+    declare,
+    hour,
+)
 
 OBJECT_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 PRINCIPAL = {
@@ -115,10 +128,50 @@ def test_the_functions_have_their_routes_and_methods() -> None:
 def test_no_function_asks_for_a_key_and_each_takes_what_its_trigger_gives() -> None:
     for function in functions().values():
         described = function.get_dict_repr()
-        # The host's worker refuses an app in which these differ.
+        # The host's worker refuses an app in which these differ; a context it gives to all.
         given = {each["name"] for each in described["bindings"]} - {"$return"}
-        assert set(inspect.signature(function.get_user_function()).parameters) == given
+        asked = set(inspect.signature(function.get_user_function()).parameters)
+        assert asked - {"context"} == given
         assert described["bindings"][0].get("authLevel") in (None, func.AuthLevel.ANONYMOUS)
+
+
+def test_every_line_of_a_tick_says_which_invocation_it_is_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Crowd(Container):
+        def start(self, name: str) -> None:
+            everybody.wait()
+
+    store, names, everybody = FaultyStore(), "abcd", threading.Barrier(4, timeout=20)
+    scheduler = Scheduler(store, Crowd(store), workers=4)
+    declared = [declare(name, schedule="* * * * *") for name in names]
+    monkeypatch.setattr(function_app, "_scheduler", lambda: scheduler)
+    monkeypatch.setattr(function_app, "declarations_from_environment", lambda _: declared)
+    context = mock.Mock(invocation_id="1234", thread_local_storage=threading.local())
+    # The host's worker tells the thread that it calls itself.
+    context.thread_local_storage.invocation_id = "1234"
+    told: list[tuple[str, str | None]] = []
+
+    class Sent(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            line = record.getMessage()
+            told.append((line, getattr(context.thread_local_storage, "invocation_id", None)))
+
+    with logged(Sent()):
+        functions()["tick"].get_user_function()(mock.Mock(), context)
+    assert sum(line.startswith("run started") for line, _ in told) == len(names)
+    assert {invocation for _, invocation in told} == {"1234"}
+
+
+@contextmanager
+def logged(handler: logging.Handler) -> Iterator[None]:
+    logger = logging.getLogger("scheduler")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 # Who calls
