@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -217,6 +218,33 @@ def test_results_come_in_the_order_of_the_items(workers: int) -> None:
     pool = Pool(workers)
     for items in ([], [1], list(range(50))):
         assert pool.map(lambda item: item**2, items) == [item**2 for item in items]
+
+
+def test_the_order_of_the_results_is_not_that_in_which_they_come() -> None:
+    last = threading.Event()
+
+    def late(item: str) -> str:
+        if item == "b":
+            last.set()
+        assert last.wait(PATIENCE_S)
+        return item
+
+    assert Pool(2).map(late, "ab") == ["a", "b"]
+
+
+def test_nothing_goes_on_once_an_error_is_raised() -> None:
+    both, done = Gate(2), []
+
+    def crash(item: str) -> None:
+        both()
+        if item == "a":
+            raise CrashError
+        time.sleep(0.02)
+        done.append(item)
+
+    with pytest.raises(CrashError):
+        Pool(2).map(crash, "ab")
+    assert done == ["b"]
 
 
 @pytest.mark.parametrize("workers", [1, WORKERS])
