@@ -311,12 +311,14 @@ class AlertsConfig(Declaration):
         job_failed: a run ended ``failed``, ``timed_out`` or ``abandoned``.
         no_tick_minutes: the scheduler has been silent for that long.
         run_overdue: a run was still going at its deadline.
+        run_slow: a run takes far longer than those before it did.
     """
 
     emails: Sequence[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]] = ()
     job_failed: bool = True
     no_tick_minutes: Annotated[int, Field(ge=5, le=1440, multiple_of=5)] = 5
     run_overdue: bool = True
+    run_slow: bool = False
 
 
 class MonitoringConfig(Declaration):

@@ -64,6 +64,13 @@ def alerts(config: AlertsConfig) -> Iterator[Alert]:
             description="A run was still going at its deadline.",
             query='AppTraces | where Message startswith "run overdue"',
         )
+    if config.run_slow:
+        yield Alert(
+            name="run-slow",
+            description="A run takes far longer than those before it did.",
+            query='AppTraces | where Message startswith "run slow"',
+            severity=2,
+        )
 
 
 @dataclass(frozen=True)

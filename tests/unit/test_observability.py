@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ from tests.unit.telemetry import Point, Recorded, recorded
 
 PAGE = (REPOSITORY / "docs" / "observability.md").read_text()
 BLOCKS = re.findall(r"```kusto\n(.*?)```", PAGE, re.DOTALL)
-ALERTS = list(alerts(AlertsConfig(emails=["team@example.com"])))
+ALERTS = list(alerts(AlertsConfig(emails=["team@example.com"], run_slow=True)))
 QUERIES = BLOCKS + [alert.query for alert in ALERTS]
 
 _STARTS = re.compile(r'Message startswith "([^"]+)"')
@@ -41,6 +42,14 @@ _METRIC = re.compile(r'"(scheduler\.[\w.]+)"')
 def life(*fates: Fate) -> None:
     """Two hours of a job."""
     World(*fates).run_until(hour(2))
+
+
+def slow_life() -> None:
+    """A run that takes far longer than those before it did."""
+    world = World(Fate.HANGS, run_deadline=timedelta(hours=9))
+    world.run_until(hour(0.5))
+    world.set_job(durations=" ".join(["300"] * 5))
+    world.run_until(hour(2))
 
 
 def broken(_: Window) -> Iterator[pa.Table]:
@@ -83,6 +92,7 @@ def lines(reported: Recorded) -> Sequence[str]:
     with logged() as found:
         for fate in (Fate.REPORTS_AN_ERROR, Fate.HANGS, Fate.DIES_AFTER_CLAIM, Fate.DONE):
             life(fate)
+        slow_life()
         land(extract, WINDOW)
         land(broken, WINDOW)
     return found

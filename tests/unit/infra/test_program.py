@@ -9,6 +9,8 @@ from typing import Any
 import pulumi
 import pytest
 
+from infra.config import AlertsConfig
+from infra.monitoring import alerts
 from infra.prices import PriceTable
 from infra.roles import folder_condition
 from scheduler.settings import Settings
@@ -480,13 +482,14 @@ def test_nobody_to_tell_no_alerts(config: Config) -> None:
 
 def test_alerts_tell_those_who_are_named(config: Config) -> None:
     config["pipelines:monitoring"] = {
-        "alerts": {"emails": ["team@example.com"], "noTickMinutes": 10}
+        "alerts": {"emails": ["team@example.com"], "noTickMinutes": 10, "runSlow": True}
     }
     engine = run_program(config)
     (receiver,) = engine.one("monitor:ActionGroup").inputs["emailReceivers"]
     assert receiver["emailAddress"] == "team@example.com"
     rules = {each.name: each.inputs for each in engine.all("monitor:ScheduledQueryRule")}
-    assert set(rules) == {"monitoring-no-tick", "monitoring-job-failed", "monitoring-run-overdue"}
+    names = {"no-tick", "job-failed", "run-overdue", "run-slow"}
+    assert set(rules) == {f"monitoring-{name}" for name in names}
     silent = rules["monitoring-no-tick"]
     assert silent["windowSize"] == "PT10M"
     assert silent["criteria"]["allOf"][0]["operator"] == "LessThan"
@@ -503,6 +506,16 @@ def test_alerts_can_be_switched_off_one_by_one(config: Config) -> None:
     }
     (rule,) = run_program(config).all("monitor:ScheduledQueryRule")
     assert rule.name == "monitoring-no-tick"
+
+
+def test_who_asks_for_it_is_told_of_slow_runs() -> None:
+    asked, others = (
+        {each.name: each for each in alerts(AlertsConfig(emails=["team@example.com"], run_slow=on))}
+        for on in (True, False)
+    )
+    assert {*asked} - {*others} == {"run-slow"}
+    # It is no failure yet.
+    assert asked["run-slow"].severity > asked["run-overdue"].severity
 
 
 # Network
