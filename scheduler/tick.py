@@ -1,8 +1,8 @@
 """One tick: reconcile the declarations, look after the runs that go on, start what is due.
 
 Each write is conditional on the row that the decision was made on, so two schedulers do no harm,
-and each step can be done again after a crash between any two writes. Jobs do not depend on each
-other but for their turn, so what is done to them is done at once.
+and each step can be done again after a crash between any two writes. Only the limits are shared by
+the jobs, and these are given out in turn; all else is done to many jobs at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 from extractor.runtime.log import facts
@@ -34,7 +34,6 @@ from scheduler.ports import (
 from scheduler.retention import Retention
 from scheduler.upstream import Upstreams
 
-Subject = TypeVar("Subject")
 Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
@@ -139,7 +138,9 @@ class Scheduler:
             return case
 
         names = sorted(declared.keys() | jobs.keys())
-        attended = self._pool.map(lambda name: self._guarded(name, look_after, name), names)
+        attended = self._pool.map(
+            lambda name: self._guarded(name, partial(look_after, name)), names
+        )
         cases = [case for case in attended if case]
         # One that can't be looked after counts as it was.
         running = {name for name, job in jobs.items() if job.active_run}
@@ -150,16 +151,16 @@ class Scheduler:
         """Share out what is left of the limits by turn, then start all that have got a share."""
 
         def launch(case: _Case) -> None:
-            if not case.refusal:
-                self._launch(case, now)
-            else:
+            if case.refusal:
                 case.job = replace(case.job, reason=case.refusal)
+            else:
+                self._launch(case, now)
             self._settle(case)
 
         in_turn = sorted(waiting, key=lambda each: decisions.turn(each.job, each.held))
         for case in in_turn:
             case.refusal = left.take(backfill=case.held.trigger == BACKFILL)
-        self._pool.map(lambda case: self._guarded(case.job.name, launch, case), in_turn)
+        self._pool.map(lambda case: self._guarded(case.job.name, partial(launch, case)), in_turn)
 
     def _purge(self, jobs: Iterable[str], now: datetime) -> None:
         if self.retention is None:
@@ -169,12 +170,10 @@ class Scheduler:
         except Exception:  # noqa: BLE001 - what is left can go at the next tick
             _log.exception("old rows not deleted")
 
-    def _guarded(
-        self, name: str, action: Callable[[Subject], Result], subject: Subject
-    ) -> Result | None:
-        """Do something for a job; without a result where that fails."""
+    def _guarded(self, name: str, action: Callable[[], Result]) -> Result | None:
+        """Do something for a job; there is no result where that fails."""
         try:
-            return action(subject)
+            return action()
         except ConflictError:
             # Another scheduler or an extractor wrote the row; the next tick sees what is left.
             _log.info("row changed meanwhile %s", facts(job=name))
