@@ -18,6 +18,7 @@ from docker.models.containers import Container
 
 from local import engine
 from local.containers import STACK_LABEL
+from local.machine import is_linux, is_root
 from local.services import IMAGES_GB
 from local.settings import SHARED, Settings
 from tests.integration.conftest import Clone, Result, copy_repository
@@ -64,6 +65,7 @@ def test_a_taken_port(clone: Clone, taken_port: int) -> None:
     assert processes(str(SHARED / "stacks" / OTHER.name)) == []
 
 
+@pytest.mark.skipif(not is_linux(), reason="It takes Linux's user namespaces.")
 def test_no_docker_and_not_root(clone: Clone, local_stack: Settings, tmp_path: Path) -> None:
     nowhere = {**OTHER.environment(), "DOCKER_HOST": f"unix://{tmp_path / 'docker.sock'}"}
     refused = error(clone.run("up", environment=nowhere, prefix=AS_ANOTHER_USER))
@@ -115,6 +117,7 @@ def small_disk(local_stack: Settings, tmp_path: Path) -> Iterator[Clone]:
     subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.skipif(not (is_linux() and is_root()), reason="Only root mounts a disk.")
 def test_a_disk_that_fills_while_building(small_disk: Clone, local_stack: Settings) -> None:
     if not processes(str(SHARED / "tools" / "bin" / "buildkitd")):
         pytest.skip("BuildKit is a container here, and builds on the disk of Docker.")
