@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from azure.core.exceptions import ResourceNotFoundError
 from rich.markup import escape
 
 from extractor.runtime.records import Run, RunStatus
@@ -57,8 +58,7 @@ def up(settings: Settings, _: argparse.Namespace) -> None:
     data = StackData(settings, stack.outputs())
     run = _first_success(settings, data)
     _print_status(data)
-    if run.lake_path:
-        console.print(view.landed_table(data.landed(run.lake_path)))
+    _print_landed(data, run)
     console.print("`make status` shows this again; `make run JOB=weather` starts a job now.")
 
 
@@ -110,8 +110,7 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
     if ended.status is not RunStatus.SUCCEEDED:
         _print_log(settings, options.job)
         raise CommandError(f"{options.job} ended {ended.status.value}: {ended.reason}")
-    if ended.lake_path:
-        console.print(view.landed_table(data.landed(ended.lake_path)))
+    _print_landed(data, ended)
 
 
 def down(settings: Settings, _: argparse.Namespace) -> None:
@@ -150,8 +149,9 @@ def _first_success(settings: Settings, data: StackData) -> Run:
     """
 
     def landed() -> Run | None:
-        held = {job.active_run for job in data.jobs()}
-        ended = (each for each in data.runs() if each.row_key not in held)
+        jobs = {job.name: job for job in data.jobs() if not job.retired}
+        runs = (each for each in data.runs() if each.job in jobs)
+        ended = (each for each in runs if each.row_key != jobs[each.job].active_run)
         succeeded = (each for each in ended if each.status is RunStatus.SUCCEEDED)
         return next((each for each in succeeded if each.rows), None)
 
@@ -191,6 +191,15 @@ def _print_status(data: StackData) -> None:
 def _history(job: Job, runs: Sequence[Run], price: Price | None) -> History:
     rate = Rate.of(price, job.options.cpu, job.options.memory)
     return summary((run for run in runs if run.job == job.name), rate)
+
+
+def _print_landed(data: StackData, run: Run) -> None:
+    if not run.lake_path:
+        return
+    try:
+        console.print(view.landed_table(data.landed(run.lake_path)))
+    except ResourceNotFoundError:
+        console.print(f"{run.lake_path} is no longer in the lake.", markup=False)
 
 
 def _print_changes(changes: Sequence[Change], none: str) -> None:

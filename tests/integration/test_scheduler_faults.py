@@ -28,7 +28,7 @@ from azure.identity import ManagedIdentityCredential
 from azure.storage.filedatalake import DataLakeServiceClient, FileSystemClient
 from docker.models.containers import Container as DockerContainer
 
-from extractor.runtime.records import Run, RunStatus
+from extractor.runtime.records import JOBS_TABLE, RUNS_TABLE, Run, RunStatus
 from extractor.runtime.window import Window
 from local import engine, services
 from local.azure.identity import TOKEN_PATH, identity_header
@@ -224,6 +224,15 @@ def prepare(deployed: Deployed, environment: None) -> Iterator[Prepare]:
         yield create
         deployed.groups.delete(group_id)
         data_lake.delete_file_system(file_system)
+        _forget(service, name)
+
+
+def _forget(service: TableServiceClient, name: str) -> None:
+    """Delete a job's rows: the deployed stack is in the same tables."""
+    for table, query in ((JOBS_TABLE, "RowKey eq @name"), (RUNS_TABLE, "PartitionKey eq @name")):
+        client = service.get_table_client(table)
+        for row in client.query_entities(query, parameters={"name": name}):
+            client.delete_entity(row)
 
 
 def _group(name: str, image: str, variables: Mapping[str, str]) -> dict[str, Any]:
