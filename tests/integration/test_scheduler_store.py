@@ -16,6 +16,7 @@ from extractor.runtime.records import JOBS_TABLE, RUNS_TABLE
 from local.azure.identity import TOKEN_PATH, identity_header
 from local.settings import Settings
 from scheduler.audit import AUDIT_TABLE
+from scheduler.shared import OneAtATime, PerThread
 from scheduler.tables import TableStore
 from tests.unit.scheduler.store_contract import Backend, StoreContract
 
@@ -46,7 +47,9 @@ class TestAzurite(StoreContract):
         endpoint = f"{local_stack.azure_url()}/tables/contract/"
         with (
             ManagedIdentityCredential(client_id=CLIENT_ID) as credential,
-            TableServiceClient(endpoint, credential=credential) as service,
+            TableServiceClient(
+                endpoint, credential=OneAtATime(credential), transport=PerThread()
+            ) as service,
         ):
             tables: Any = Renamed(service, f"test{uuid.uuid4().hex}")
             for table in TABLES:
