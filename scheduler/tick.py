@@ -311,6 +311,9 @@ class Scheduler:
         if case.unwritten:
             case.run = starting
             self._save(case)
+            if case.run != starting:
+                # Another scheduler wrote the row first, and may have ended the run meanwhile.
+                raise ConflictError(f"The run {starting.run_id} was begun meanwhile.")
         else:
             self._save(case)
             case.run = self.store.update_run(starting)

@@ -425,7 +425,10 @@ class World:
                 self.violations.append(f"The watermark of {after.name} moved without a load.")
             return
         runs = {run.run_id: run for run in MemoryStore.runs(self.tables, after.name)}
-        run = runs[after.commit_run_id or ""]
+        run = runs.get(after.commit_run_id or "")
+        if run is None:
+            self.violations.append(f"The last load of {after.name} was forgotten.")
+            return
         window = (run.window_from, run.window_to)
         self.committed.add(run.run_id)
         backfills = run.trigger == BACKFILL

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from extractor.runtime.records import Failure, RunStatus
+from extractor.runtime.records import Failure, Run, RunStatus
 from scheduler.declaration import CatchUp, Overlap
 from scheduler.job import Job
 from scheduler.memory import MemoryStore
@@ -529,6 +530,30 @@ def test_a_row_that_somebody_else_writes_is_left_for_the_next_tick() -> None:
     assert world.job.reason == "written meanwhile"
     world.tick()
     assert world.statuses() == [SUCCEEDED]
+
+
+def test_a_run_that_another_scheduler_has_begun_and_ended_is_left_alone() -> None:
+    world = World(max_attempts=1)
+    world.tick(START)
+    second = Scheduler(world.store, world.container)
+
+    def be_overtaken(run: Run) -> Run:
+        # Between this scheduler's two writes, another one goes on with the run, in vain.
+        create = partial(MemoryStore.create_run, world.store)
+        refusal = ContainersError("No.")
+        with (
+            mock.patch.object(world.store, "create_run", create),
+            mock.patch.object(world.container, "_start", side_effect=refusal),
+        ):
+            second.tick([world.declaration], hour(1) + timedelta(minutes=1))
+        assert world.statuses() == [FAILED]
+        world.container.busy = True
+        return create(run)
+
+    with mock.patch.object(world.store, "create_run", be_overtaken):
+        world.scheduler.tick([world.declaration], hour(1))
+    assert world.statuses() == [FAILED]
+    world.check_at_rest()
 
 
 def test_two_schedulers_start_each_run_once() -> None:
