@@ -517,17 +517,10 @@ def _cancelled(job: Job) -> bool:
 
 
 def _retry(job: Job, run: Run, now: datetime) -> Run:
-    run_id = uuid.uuid4().hex[:12]
     # A committed load has moved the watermark; what is left of the window may be none of it.
-    return Run(
-        job=run.job,
-        run_id=run_id,
-        row_key=run_row_key(now, run_id),
-        status=RunStatus.QUEUED,
-        trigger=run.trigger,
-        window_from=job.watermark,
-        window_to=max(run.window_to, job.watermark),
-        created_at=now,
+    end = max(run.window_to, job.watermark)
+    return replace(
+        new_run(job, end, now, trigger=run.trigger),
         attempt=run.attempt + 1,
         not_before=now + retry_delay(job.options, run),
     )

@@ -22,13 +22,12 @@ from extractor.runtime.claim import Claim
 from extractor.runtime.log import facts
 from extractor.runtime.parts import BUFFER_BYTES, Part, PartWriter
 from extractor.runtime.ports import Lake
-from extractor.runtime.records import BACKFILL, Commit
+from extractor.runtime.records import BACKFILL, Commit, lake_folders
 from extractor.runtime.window import Window
 
 MANIFEST = "manifest.json"
 """Written last: says which files a window consists of, and where they come from."""
 
-_STAGING = "_staging"
 _UPLOADS = 8
 """Files on their way at once. A window of many days has many small files, and each of them takes a
 few requests that mostly wait."""
@@ -138,7 +137,7 @@ class Load:
 
     @property
     def _stagings(self) -> str:
-        return f"{_STAGING}/{self.claim.run.job}"
+        return lake_folders(self.claim.run.job)[1]
 
     @property
     def _attempt(self) -> str:
