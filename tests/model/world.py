@@ -35,6 +35,7 @@ from scheduler.memory import MemoryStore
 from scheduler.ports import BusyError, ContainerGroups, ContainersError, GroupState
 from scheduler.tick import Scheduler
 from tests.unit.scheduler.extractor_store import ExtractorStore
+from tests.unit.scheduler.world import CrashError
 
 START = datetime(2026, 3, 28, tzinfo=UTC)
 """The day before clocks change in Berlin."""
@@ -46,10 +47,6 @@ GOING = (RunStatus.STARTING, RunStatus.RUNNING)
 
 KILLED = 137
 STOPPED = 143
-
-
-class CrashError(BaseException):
-    """The process is gone; unlike an error it can't be caught."""
 
 
 class StartFault(StrEnum):

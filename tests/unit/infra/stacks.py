@@ -6,6 +6,24 @@ from typing import Any
 
 Config = dict[str, Any]
 
+WITHOUT_TAGS = frozenset(
+    {
+        "BlobContainer",
+        "BlobServiceProperties",
+        "ManagementLockByScope",
+        "ManagementPolicy",
+        "PrivateDnsZoneGroup",
+        "RoleAssignment",
+        "RoleDefinition",
+        "Subnet",
+        "Table",
+        "WebAppAuthSettingsV2",
+        "WebAppFtpAllowed",
+        "WebAppScmAllowed",
+    }
+)
+"""Types of Azure that take no tags."""
+
 
 def minimal() -> Config:
     """A stack with the weather extractor, all options at their defaults."""

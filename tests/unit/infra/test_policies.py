@@ -17,8 +17,7 @@ from infra.config import PoliciesConfig
 from infra.policies import POLICIES, UNTAGGED, violations
 from infra.registry import Registry
 from tests.unit.infra.engine import Declared, Engine, run_program
-
-Config = dict[str, Any]
+from tests.unit.infra.stacks import Config
 
 PRIVATE = PoliciesConfig(public_network=False, required_tags=["owner"])
 

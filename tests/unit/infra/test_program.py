@@ -14,26 +14,11 @@ from infra.monitoring import alerts
 from infra.prices import PriceTable
 from infra.roles import folder_condition
 from scheduler.settings import Settings
+from tests.unit.infra import stacks
 from tests.unit.infra.engine import ACCESS_TOKEN, SUBSCRIPTION, Declared, Engine, run_program
-
-Config = dict[str, Any]
+from tests.unit.infra.stacks import Config
 
 CONNECTION = "InstrumentationKey=key-of-monitoring1a2b3c4d"
-
-WITHOUT_TAGS = {
-    "BlobContainer",
-    "BlobServiceProperties",
-    "ManagementLockByScope",
-    "ManagementPolicy",
-    "PrivateDnsZoneGroup",
-    "RoleAssignment",
-    "RoleDefinition",
-    "Subnet",
-    "Table",
-    "WebAppAuthSettingsV2",
-    "WebAppFtpAllowed",
-    "WebAppScmAllowed",
-}
 
 
 def container(group: Declared) -> dict[str, Any]:
@@ -644,7 +629,7 @@ def test_everything_that_takes_tags_is_tagged(config: Config) -> None:
         each.name
         for each in engine.declared
         if each.type.startswith("azure-native:")
-        and each.type.rpartition(":")[2] not in WITHOUT_TAGS
+        and each.type.rpartition(":")[2] not in stacks.WITHOUT_TAGS
         and each.inputs.get("tags") != {"project": "pipelines", "stack": "dev", "team": "data"}
     }
     assert untagged == set()
